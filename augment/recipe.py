@@ -1,0 +1,267 @@
+"""Settings: frozen dataclasses, read from YAML recipes.
+
+The fields' defaults below are the only place a default is written; they are the `tiny` recipe's values.
+A recipe file names what differs. Order of precedence: these defaults, the recipe file, `--set` overrides.
+An unknown key is an error that offers the nearest known one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from augment.errors import RecipeError, suggest
+from augment.resources import find_recipe
+
+
+@dataclass(frozen=True)
+class BackboneConfig:
+    """Which diffusion model paints."""
+
+    model: str = "tiny"  # the bundled model, a diffusers folder, or a hub id
+    revision: str | None = None  # hub revision (branch, tag or commit)
+    resolution: int = 256  # side of the square window the model sees, pixels; a multiple of 32
+
+
+@dataclass(frozen=True)
+class WindowConfig:
+    """The square of the source image around a mask in which the model works."""
+
+    context: float = 1.6  # side = context x the longer side of the mask's bounding box
+    minimum: int = 128  # smallest side, source pixels (never beyond the image)
+    jitter: float = 0.15  # random shift and growth of a training window, as a share of its side
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """Learning one defect type (Eq. 5)."""
+
+    method: str = "disentangled_inversion"
+    steps: int = 300
+    batch_size: int = 4  # defect windows a step
+    normal_batch_size: int = 4  # good windows with random masks a step, for the regulariser; 0 = the paper
+    normal_images: int = 16  # good images whose windows are cached for that
+    windows_per_image: int = 16  # jittered windows cached for each defect image
+    learning_rate: float = 1e-4
+    warmup_steps: int = 20
+    weight_decay: float = 1e-2
+    max_grad_norm: float = 1.0
+    ema_decay: float = 0.98
+    region_weighting: Literal["balanced", "paper"] = "balanced"
+    flips: bool = True  # mirrored training windows
+    mask_dilation: int = 0  # latent cells added around a training mask
+    mask_background_keys: bool = False  # hide the hole's keys from self-attention in background passes
+    defect_prompt: str = "a photo of a {category} with sks {defect}"
+    background_prompt: str = "a photo of a {category}"
+    masked_prompt: str = ""  # the paper's C_m
+    checkpoint_every: int = 100  # steps
+
+
+@dataclass(frozen=True)
+class MaskConfig:
+    """Target masks: training masks after random changes, or a folder of the user's own."""
+
+    folder: str | None = None  # use these masks instead of the training masks
+    flips: bool = True
+    rotation: float = 20.0  # degrees, either way, about the image's centre
+    scale: tuple[float, float] = (0.8, 1.25)
+    translation: float = 0.04  # share of the image's side, either way
+    elastic: float = 0.5  # strength of the elastic change, 0 = none
+
+
+@dataclass(frozen=True)
+class SynthesizeConfig:
+    """Painting the learned defect (Eq. 8, 9, 13)."""
+
+    num_inference_steps: int = 30  # DDIM steps, each way
+    guidance_scale: float = 1.0  # on the defect prompt; 1 = none, as the paper's proofs assume
+    background: Literal["replay", "predict"] = "replay"  # write the inverted trajectory back, or predict it again
+    refinement: Literal["attention", "contrast", "difference", "none"] = "difference"
+    refinement_threshold: float = 0.5  # of the refinement map, which lies in [0, 1]
+    minimum_refined_share: float = 0.1  # a refined mask smaller than this share of the target falls back to it
+    feather: int = 2  # width of the blend inside the mask's edge, source pixels
+    batch_size: int = 8
+    masks: MaskConfig = field(default_factory=MaskConfig)
+
+
+@dataclass(frozen=True)
+class ProtocolConfig:
+    """Which images a fit may see."""
+
+    protocol: Literal["two-fold", "third"] = "two-fold"
+
+
+@dataclass(frozen=True)
+class UNetConfig:
+    """The supervised segmenter (DRAEM's discriminative network)."""
+
+    image_size: int = 128  # images are resized to this square, pixels
+    base_width: int = 16  # channels of the first level; the published network has 64
+    epochs: int = 20
+    steps_per_epoch: int | None = 8  # None: one pass over the training images
+    batch_size: int = 8
+    learning_rate: float = 1e-3
+    focal_gamma: float = 2.0
+    good_images: int | None = 40  # good training images used; None: all
+
+
+@dataclass(frozen=True)
+class BenchmarkConfig:
+    """Training detectors with and without the synthetic images."""
+
+    detectors: tuple[str, ...] = ("unet",)
+    seeds: tuple[int, ...] = (0,)
+    synthetic_per_defect: int | None = None  # None: all there are
+    aupro_limit: float = 0.3  # false-positive rate up to which AUPRO integrates
+    unet: UNetConfig = field(default_factory=UNetConfig)
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """Training the bundled backbone on rendered scenes."""
+
+    steps: int = 8000
+    batch_size: int = 16
+    learning_rate: float = 3e-4
+    warmup_steps: int = 200
+    ema_decay: float = 0.999
+    pool: int = 4000  # rendered scenes kept at once
+    checkpoint_every: int = 250
+    codec_images: int = 600  # rendered scenes from which the codec's components are computed
+    latent_channels: int = 16
+    patch: int = 8  # side of a codec block, pixels
+    block_channels: tuple[int, ...] = (64, 128, 256)
+    text_width: int = 96
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All settings of a run."""
+
+    name: str = "tiny"
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    window: WindowConfig = field(default_factory=WindowConfig)
+    data: ProtocolConfig = field(default_factory=ProtocolConfig)
+    fit: FitConfig = field(default_factory=FitConfig)
+    synthesize: SynthesizeConfig = field(default_factory=SynthesizeConfig)
+    benchmark: BenchmarkConfig = field(default_factory=BenchmarkConfig)
+    pretrain: PretrainConfig = field(default_factory=PretrainConfig)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The recipe as plain nested dicts, lists and scalars (what YAML and JSON can hold)."""
+        return _plain(dataclasses.asdict(self))
+
+    def to_yaml(self) -> str:
+        """The recipe as YAML; `Recipe.from_dict(yaml.safe_load(text))` gives an equal one."""
+        return yaml.safe_dump(self.to_dict(), sort_keys=False)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
+        """Build a recipe from nested mappings.
+
+        Raises:
+            RecipeError: unknown key or wrong type.
+        """
+        return _build(cls, values, "")
+
+
+def load_recipe(name: str = "tiny", overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe by name or path and apply `key=value` overrides.
+
+    Args:
+        name: `tiny`, `fast`, `paper`, ... (see `augment list recipes`), or the path of a YAML file.
+        overrides: such as `"fit.steps=200"`; the value is read as YAML.
+
+    Raises:
+        RecipeError: no such recipe, not valid YAML, an unknown key, or a value of the wrong type.
+    """
+    path = find_recipe(name)
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise RecipeError(f"The recipe {path} cannot be read as YAML: {_one_line(error)}") from error
+    if not isinstance(values, dict):
+        raise RecipeError(f"The recipe {path} must hold keys and values, not {type(values).__name__}.")
+    values.setdefault("name", path.stem)
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals:
+            raise RecipeError(f"'{override}' is not KEY=VALUE, as in fit.steps=200.")
+        try:
+            _assign(values, key.strip(), yaml.safe_load(text))
+        except yaml.YAMLError as error:
+            raise RecipeError(f"The value of '{key}' cannot be read: {_one_line(error)}") from error
+    return Recipe.from_dict(values)
+
+
+def _assign(values: dict[str, Any], key: str, value: Any) -> None:
+    """Set a dotted key in nested dicts."""
+    *parents, last = key.split(".")
+    for parent in parents:
+        values = values.setdefault(parent, {})
+        if not isinstance(values, dict):
+            raise RecipeError(f"'{key}' is not a setting: '{parent}' holds a value, not a group.")
+    values[last] = value
+
+
+def _build(cls: type, values: Any, where: str) -> Any:
+    """A dataclass from a mapping, checking names and types on the way."""
+    if not isinstance(values, Mapping):
+        raise RecipeError(f"'{where.rstrip('.')}' must be a group of settings, not {values!r}.")
+    hints = typing.get_type_hints(cls)
+    for key in values:
+        if key not in hints:
+            raise RecipeError(f"No setting is called '{where}{key}'. {suggest(str(key), hints)}")
+    return cls(**{key: _convert(hints[key], value, where + key) for key, value in values.items()})
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    """`value` as the annotated type, or a RecipeError that names the key."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if dataclasses.is_dataclass(hint):
+        return _build(typing.cast(type, hint), value, where + ".")
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in arguments:
+            return None
+        return _convert(next(a for a in arguments if a is not type(None)), value, where)
+    if origin is Literal:
+        if value in arguments:
+            return value
+        raise RecipeError(f"'{where}' must be one of {', '.join(map(str, arguments))}, not {value!r}.")
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise RecipeError(f"'{where}' must be a list, not {value!r}.")
+        if arguments[-1] is Ellipsis:
+            return tuple(_convert(arguments[0], item, where) for item in value)
+        if len(value) != len(arguments):
+            raise RecipeError(f"'{where}' must hold {len(arguments)} values, not {value!r}.")
+        return tuple(_convert(a, item, where) for a, item in zip(arguments, value, strict=True))
+    if hint is float and isinstance(value, str):  # YAML 1.1 reads 1e-4 as text
+        try:
+            return float(value)
+        except ValueError:
+            pass
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is hint:
+        return value
+    raise RecipeError(f"'{where}' must be of type {hint.__name__}, not {value!r}.")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
