@@ -1,0 +1,45 @@
+"""Where runs live on disk: their folders, records, manifests, and writes that are whole or absent.
+
+::
+
+    WORKSPACE/
+    ├── fits/DATASET/CATEGORY/DEFECT/FOLD/          a learned defect
+    ├── synthetic/DATASET/CATEGORY/FOLD/            CATEGORY/ (an MVTec folder), manifest.jsonl, sheets
+    └── benchmarks/DATASET/CATEGORY/DETECTOR/       scores
+
+FOLD is `fold0`, `fold1` or `all`. Each run folder holds `recipe.yaml` (every setting, resolved) and
+`run.json` (seed, versions, hashes of the source files, state). Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+from augment.progress import Progress, make_progress, no_progress
+from augment.workspace.files import (
+    atomic_path,
+    atomic_write_bytes,
+    atomic_write_json,
+    atomic_write_text,
+    json_default,
+    writing,
+)
+from augment.workspace.folders import DEFAULT_ROOT, RunInfo, Workspace, fold_name
+from augment.workspace.manifest import Manifest
+from augment.workspace.run import Run
+
+__all__ = [
+    "DEFAULT_ROOT",
+    "Manifest",
+    "Progress",
+    "Run",
+    "RunInfo",
+    "Workspace",
+    "atomic_path",
+    "atomic_write_bytes",
+    "atomic_write_json",
+    "atomic_write_text",
+    "fold_name",
+    "json_default",
+    "make_progress",
+    "no_progress",
+    "writing",
+]

@@ -1,0 +1,79 @@
+"""Which run lives where."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from augment.workspace.manifest import Manifest
+from augment.workspace.run import Run
+
+DEFAULT_ROOT = "augment-runs"
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """A line of `augment list runs`."""
+
+    kind: str  # "fit", "synthetic" or "benchmark"
+    key: str  # DATASET/CATEGORY/DEFECT of a fit, else DATASET/CATEGORY
+    variant: str  # "fold0", "fold1" or "all"; the detector of a benchmark
+    state: str  # "done" or "unfinished"
+    steps: int | None  # of a finished fit
+    images: int | None  # of a synthetic set
+    created: str  # ISO 8601, UTC
+    folder: Path
+
+
+class Workspace:
+    """The folder that holds all runs: `root`, else $AUGMENT_WORKSPACE, else ./augment-runs."""
+
+    def __init__(self, root: Path | str | None = None):
+        self.root = Path(root or os.environ.get("AUGMENT_WORKSPACE") or DEFAULT_ROOT)
+
+    def fit_folder(self, key: str, fold: int | str) -> Path:
+        """Where the fit of DATASET/CATEGORY/DEFECT lives."""
+        return self.root / "fits" / key / fold_name(fold)
+
+    def synthetic_folder(self, category_key: str, fold: int | str) -> Path:
+        """Where the synthetic set of DATASET/CATEGORY lives."""
+        return self.root / "synthetic" / category_key / fold_name(fold)
+
+    def benchmark_folder(self, category_key: str, detector: str) -> Path:
+        """Where a detector's scores on DATASET/CATEGORY live."""
+        return self.root / "benchmarks" / category_key / detector
+
+    def runs(self) -> list[RunInfo]:
+        """Every run here, by kind and key."""
+        found = []
+        for kind, name, pattern in (
+            ("fit", "fits", "*/*/*/*/run.json"),
+            ("synthetic", "synthetic", "*/*/*/run.json"),
+            ("benchmark", "benchmarks", "*/*/*/run.json"),
+        ):
+            top = self.root / name
+            for path in sorted(top.glob(pattern)):
+                folder = path.parent
+                run = Run.find(folder)
+                if run is None:
+                    continue
+                record = run.info()
+                found.append(
+                    RunInfo(
+                        kind=kind,
+                        key=folder.parent.relative_to(top).as_posix(),
+                        variant=folder.name,
+                        state=record["state"],
+                        steps=record.get("steps"),
+                        images=len(Manifest(folder / "manifest.jsonl")) if kind == "synthetic" else None,
+                        created=record["created"],
+                        folder=folder,
+                    )
+                )
+        return found
+
+
+def fold_name(fold: int | str) -> str:
+    """The folder of a fold: `fold0`, `fold1`, or `all`."""
+    return "all" if fold == "all" else f"fold{fold}"
