@@ -1,0 +1,85 @@
+"""Colours, fonts and pixel helpers shared by the pictures."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
+
+from augment.workspace.files import atomic_path
+
+# Okabe and Ito's palette: distinct for colour-blind readers.
+INK, MUTED, RULE, PAPER = "#1f2933", "#66727f", "#dde2e7", "#ffffff"
+BLUE, ORANGE = "#0072b2", "#d55e00"
+TARGET_COLOUR, REFINED_COLOUR = (0, 190, 255), (255, 80, 200)
+
+FINE = 3  # curves are drawn this many times too large and shrunk, which smooths them
+
+
+@cache
+def font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
+    """Pillow's own font, so that pictures look alike everywhere."""
+    return ImageFont.load_default(size=size)
+
+
+def text_width(text: str, size: int) -> int:
+    """Width of a line of text in pixels."""
+    return round(font(size).getlength(text))
+
+
+def fit_text(text: str, size: int, width: int) -> str:
+    """`text`, its middle replaced by an ellipsis if it is wider than `width` pixels."""
+    keep = len(text)
+    short = text
+    while text_width(short, size) > width and keep > 2:
+        keep -= 1
+        short = f"{text[: (keep + 1) // 2]}…{text[-(keep // 2) :]}"
+    return short
+
+
+def write(
+    draw: ImageDraw.ImageDraw,
+    position: tuple[float, float],
+    text: str,
+    size: int = 14,
+    colour: str = INK,
+    anchor: str = "lm",
+) -> None:
+    """A line of text; `anchor` as Pillow's (l/m/r and t/m/b)."""
+    draw.text(position, text, font=font(size), fill=colour, anchor=anchor)
+
+
+def save_picture(picture: Image.Image, path: Path) -> Path:
+    """Write a PNG whole or not at all.
+
+    Raises:
+        WorkspaceError: the disk is full or read-only.
+    """
+    with atomic_path(path) as temporary:
+        picture.save(temporary, format="PNG")
+    return path
+
+
+def shrink(array: np.ndarray, width: int, height: int) -> Image.Image:
+    """A uint8 image (H, W) or (H, W, 3) as RGB of the given size."""
+    image = Image.fromarray(array).convert("RGB")
+    grows = width > image.width
+    return image.resize((width, height), Image.Resampling.NEAREST if grows else Image.Resampling.LANCZOS)
+
+
+def shrink_mask(mask: np.ndarray, width: int, height: int) -> Image.Image:
+    """A bool mask (H, W) as a 0/255 image of the given size in which every touched pixel is set."""
+    image = Image.fromarray(mask.astype(np.uint8) * 255)
+    kernel = Image.Resampling.NEAREST if width > image.width else Image.Resampling.BOX
+    return image.resize((width, height), kernel).point(lambda value: 255 if value else 0)
+
+
+def overlay(image: Image.Image, mask: Image.Image, colour: tuple[int, int, int]) -> Image.Image:
+    """`image` with the mask's area tinted and its outline drawn just outside of it."""
+    grown = mask.filter(ImageFilter.MaxFilter(5))
+    outline = Image.composite(Image.new("L", mask.size, 0), grown, mask)
+    tint = mask.point(lambda value: value * 3 // 10)
+    flat = Image.new("RGB", image.size, colour)
+    return Image.composite(flat, Image.composite(flat, image, tint), outline)

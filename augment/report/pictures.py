@@ -1,0 +1,264 @@
+"""The pictures a run ends with: contact sheet, loss curve, scores side by side. Pillow only."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from augment.report.drawing import (
+    BLUE,
+    FINE,
+    INK,
+    MUTED,
+    ORANGE,
+    PAPER,
+    REFINED_COLOUR,
+    RULE,
+    TARGET_COLOUR,
+    fit_text,
+    overlay,
+    save_picture,
+    shrink,
+    shrink_mask,
+    text_width,
+    write,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_CELL, _GAP, _CAPTION, _HEADER, _MARGIN = 200, 6, 24, 34, 20
+_COLUMNS = ("source", "target mask", "result", "refined mask")
+_MAX_ROWS = 20
+_ZOOM_BELOW = 0.3  # a defect shorter than this share of the frame is shown enlarged
+
+
+def contact_sheet(
+    rows: Sequence[Mapping[str, np.ndarray]], path: Path, captions: Sequence[str] | None = None
+) -> Path:
+    """Draw source, target mask, result and refined mask of up to 20 synthetic images.
+
+    Masks are outlined and tinted over the image. Where the defect is small, all four cells show the square
+    around it, and the caption says how much it is enlarged.
+
+    Args:
+        rows: `source` and `result` (H, W[, 3]) uint8, `target` and `refined` (H, W) bool. Sizes may differ
+            from row to row.
+        path: PNG to write.
+        captions: a line for each row.
+
+    Raises:
+        WorkspaceError: the file cannot be written.
+    """
+    rows = rows[:_MAX_ROWS]
+    captions = list(captions or [""] * len(rows))[: len(rows)]
+    blocks = 1 if len(rows) <= 4 else 2
+    lines = math.ceil(len(rows) / blocks)
+    block_width = 4 * _CELL + 3 * _GAP
+    width = 2 * _MARGIN + blocks * block_width + (blocks - 1) * 2 * _MARGIN
+    height = _MARGIN // 2 + _HEADER + lines * (_CELL + _CAPTION + _GAP) + _MARGIN
+    sheet = Image.new("RGB", (width, height), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    for block in range(min(blocks, len(rows))):
+        for column, name in enumerate(_COLUMNS):
+            x = _MARGIN + block * (block_width + 2 * _MARGIN) + column * (_CELL + _GAP)
+            write(draw, (x + _CELL / 2, _MARGIN / 2 + _HEADER / 2), name, 16, anchor="mm")
+    for number, (row, caption) in enumerate(zip(rows, captions, strict=True)):
+        block, line = divmod(number, lines)
+        left = _MARGIN + block * (block_width + 2 * _MARGIN)
+        top = _MARGIN // 2 + _HEADER + line * (_CELL + _CAPTION + _GAP)
+        box, zoom = _view(row["target"] | row["refined"])
+        for column, cell in enumerate(_cells(row, box)):
+            x = left + column * (_CELL + _GAP)
+            sheet.paste(cell, (x + (_CELL - cell.width) // 2, top + (_CELL - cell.height) // 2))
+        note = f"{caption}  ({zoom:.1f}x enlarged)" if zoom > 1 else caption
+        write(draw, (left, top + _CELL + _CAPTION / 2), fit_text(note, 13, block_width), 13, MUTED)
+    return save_picture(sheet, path)
+
+
+def _cells(row: Mapping[str, np.ndarray], box: tuple[slice, slice]) -> list[Image.Image]:
+    """The four pictures of a row, each at most a cell large."""
+    height, width = row["target"][box].shape
+    scale = _CELL / max(height, width)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    source, result = (shrink(row[name][box], *size) for name in ("source", "result"))
+    target, refined = (shrink_mask(row[name][box], *size) for name in ("target", "refined"))
+    return [
+        source,
+        overlay(source, target, TARGET_COLOUR),
+        result,
+        overlay(result, refined, REFINED_COLOUR),
+    ]
+
+
+def _view(mask: np.ndarray) -> tuple[tuple[slice, slice], float]:
+    """What part of the image to show, and how much that enlarges it: all of it unless the mask is small."""
+    height, width = mask.shape
+    ys, xs = np.nonzero(mask)
+    extent = max(np.ptp(ys), np.ptp(xs)) + 1 if len(ys) else max(mask.shape)
+    if extent >= _ZOOM_BELOW * max(mask.shape):
+        return (slice(0, height), slice(0, width)), 1.0
+    side = min(max(round(extent / _ZOOM_BELOW), 32), max(mask.shape))
+    tall, wide = min(side, height), min(side, width)
+    top = int(np.clip((ys.min() + ys.max() + 1 - tall) // 2, 0, height - tall))
+    left = int(np.clip((xs.min() + xs.max() + 1 - wide) // 2, 0, width - wide))
+    return (slice(top, top + tall), slice(left, left + wide)), max(mask.shape) / max(tall, wide)
+
+
+def loss_curve(losses: Sequence[float], path: Path, title: str = "training loss") -> Path:
+    """Draw the loss of every step in grey and its running mean (a twentieth of the steps wide) in blue.
+
+    The axis ends at the 99th percentile, so that one early peak does not flatten the rest.
+
+    Raises:
+        WorkspaceError: the file cannot be written.
+    """
+    values = np.asarray(losses, dtype=float)
+    values = values[np.isfinite(values)]
+    width, height, left, right, top, bottom = 760, 400, 70, 30, 50, 50
+    picture = Image.new("RGB", (width * FINE, height * FINE), PAPER)
+    draw = ImageDraw.Draw(picture)
+    ceiling = _round_up(np.percentile(values, 99) * 1.05) if values.size else 1.0
+    plot_width, plot_height = width - left - right, height - top - bottom
+
+    def point(step: float, loss: float) -> tuple[float, float]:
+        x = left + plot_width * step / max(values.size - 1, 1)
+        y = top + plot_height * (1 - min(loss / ceiling, 1.0))
+        return x * FINE, y * FINE
+
+    levels = np.linspace(0, ceiling, 5)
+    for level in levels:
+        y = point(0, level)[1]
+        draw.line([(left * FINE, y), ((width - right) * FINE, y)], fill=RULE, width=FINE)
+    if values.size:
+        draw.line([point(*pair) for pair in enumerate(values)], fill="#b9c2cb", width=FINE)
+        smooth = _running_mean(values, max(1, values.size // 20))
+        draw.line([point(*pair) for pair in enumerate(smooth)], fill=BLUE, width=3 * FINE, joint="curve")
+    picture = picture.resize((width, height), Image.Resampling.LANCZOS)
+    draw = ImageDraw.Draw(picture)
+    for level in levels:
+        write(draw, (left - 10, point(0, level)[1] / FINE), f"{level:.3g}", 13, MUTED, "rm")
+    for share in (0, 0.25, 0.5, 0.75, 1):
+        x = left + plot_width * share
+        write(draw, (x, height - bottom + 16), f"{round(values.size * share)}", 13, MUTED, "mm")
+    write(draw, (left + plot_width / 2, height - 14), "step", 13, MUTED, "mm")
+    write(draw, (left, 24), title, 17)
+    if values.size:
+        end = f"running mean at the end: {smooth[-1]:.4g}"
+        write(draw, (width - right, 24), end, 14, BLUE, "rm")
+    return save_picture(picture, path)
+
+
+def _running_mean(values: np.ndarray, window: int) -> np.ndarray:
+    """Mean of the last `window` values (of all so far at the start)."""
+    sums = np.cumsum(np.concatenate([[0.0], values]))
+    ends = np.arange(1, values.size + 1)
+    starts = np.maximum(ends - window, 0)
+    return (sums[ends] - sums[starts]) / (ends - starts)
+
+
+def _round_up(value: float) -> float:
+    """The next of 1, 2, 4, 6, 8, 10 times a power of ten."""
+    if value <= 0:
+        return 1.0
+    power = 10.0 ** math.floor(math.log10(value))
+    return next(step * power for step in (1, 2, 4, 6, 8, 10) if step * power >= value * (1 - 1e-9))
+
+
+_METRICS = {
+    "image_auroc": "image AUROC",
+    "image_ap": "image AP",
+    "image_f1": "image F1-max",
+    "pixel_auroc": "pixel AUROC",
+    "pixel_ap": "pixel AP",
+    "pixel_f1": "pixel F1-max",
+    "pixel_aupro": "pixel AUPRO",
+}
+_Label = tuple[tuple[float, float], str, int, str, str]  # position, text, size, colour, anchor
+
+
+def benchmark_picture(rows: pd.DataFrame, path: Path) -> Path:
+    """Draw each score with and without the synthetic images, one panel a category and detector.
+
+    Args:
+        rows: columns `category`, `detector`, `training` ("real-only" or "real+synthetic") and the scores in
+            [0, 1]; several rows of one panel (seeds, folds) are averaged.
+        path: PNG to write.
+
+    Raises:
+        WorkspaceError: the file cannot be written.
+    """
+    scores = [name for name in _METRICS if name in rows]
+    means = rows.groupby(["category", "detector", "training"], sort=False)[scores].mean() * 100
+    panels = list(dict.fromkeys(index[:2] for index in means.index))
+    width, left, right, line, title = 860, 150, 210, 30, 46
+    panel_height = title + line * len(scores) + 34
+    height = 56 + panel_height * len(panels) + 10
+    picture = Image.new("RGB", (width * FINE, height * FINE), PAPER)
+    draw = ImageDraw.Draw(picture)
+    labels = _legend(draw, left)
+
+    def x_of(score: float) -> float:
+        return left + (width - left - right) * score / 100
+
+    for number, panel in enumerate(panels):
+        top = 56 + number * panel_height
+        category, detector = panel
+        labels.append(((24, top + 18), f"{category} · {detector}", 17, INK, "lm"))
+        bottom = top + title + line * len(scores)
+        for tick in range(0, 101, 20):
+            x = x_of(tick) * FINE
+            draw.line([(x, (top + title - 8) * FINE), (x, bottom * FINE)], fill=RULE, width=FINE)
+            labels.append(((x_of(tick), bottom + 10), str(tick), 12, MUTED, "mm"))
+        for order, score in enumerate(scores):
+            y = top + title + line * (order + 0.5) - 4
+            pair = [
+                float(means[score].get((*panel, name), np.nan)) for name in ("real-only", "real+synthetic")
+            ]
+            _dumbbell(draw, x_of, y, pair)
+            labels.append(((left - 16, y), _METRICS[score], 14, INK, "rm"))
+            labels += _values(width - right + 14, y, pair)
+    picture = picture.resize((width, height), Image.Resampling.LANCZOS)
+    draw = ImageDraw.Draw(picture)
+    for position, text, size, colour, anchor in labels:
+        write(draw, position, text, size, colour, anchor)
+    return save_picture(picture, path)
+
+
+def _dumbbell(
+    draw: ImageDraw.ImageDraw, x_of: Callable[[float], float], y: float, pair: Sequence[float]
+) -> None:
+    """Two dots on a line, from real-only to real+synthetic; a missing score (NaN) has no dot."""
+    xs = [x_of(score) * FINE for score in pair]
+    if all(map(math.isfinite, xs)):
+        draw.line([(xs[0], y * FINE), (xs[1], y * FINE)], fill="#b9c2cb", width=4 * FINE)
+    for x, colour in zip(xs, (BLUE, ORANGE), strict=True):
+        if math.isfinite(x):
+            r = 7 * FINE
+            draw.ellipse([x - r, y * FINE - r, x + r, y * FINE + r], fill=colour)
+
+
+def _values(x: float, y: float, pair: Sequence[float]) -> list[_Label]:
+    """The two scores and their difference, as labels."""
+    real, both = (f"{score:.1f}" if math.isfinite(score) else "-" for score in pair)
+    change = pair[1] - pair[0]
+    labels = [((x + 42, y), real, 14, BLUE, "rm"), ((x + 98, y), both, 14, ORANGE, "rm")]
+    if math.isfinite(change):
+        labels.append(((x + 162, y), f"{change:+.1f}", 14, INK, "rm"))
+    return labels
+
+
+def _legend(draw: ImageDraw.ImageDraw, left: float) -> list[_Label]:
+    """What the two colours mean: draws the dots, returns the labels."""
+    labels: list[_Label] = []
+    x = float(left)
+    for text, colour in (("real only", BLUE), ("real + synthetic", ORANGE)):
+        draw.ellipse([x * FINE, 21 * FINE, (x + 14) * FINE, 35 * FINE], fill=colour)
+        labels.append(((x + 22, 28), text, 15, INK, "lm"))
+        x += 46 + text_width(text, 15)
+    return labels
