@@ -1,0 +1,1 @@
+"""A loaded diffusion model: the bundled tiny one, or any Stable Diffusion folder or hub id."""

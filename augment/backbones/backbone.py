@@ -1,0 +1,149 @@
+"""One interface to a latent diffusion model, whatever its size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from torch import Tensor
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from augment.backbones.attention_processor import AttentionRegion
+from augment.backbones.codec import PatchCodec
+from augment.functional.ddim import Schedule, make_schedule
+from augment.functional.noising import predicted_noise
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """An encoded prompt.
+
+    Attributes:
+        embedding: (L, d) one vector a token.
+        token_ids: (L,) int64.
+        content: (L,) bool, the tokens that are words (no start, end or padding).
+    """
+
+    embedding: Tensor
+    token_ids: Tensor
+    content: Tensor
+
+
+@dataclass
+class Backbone:
+    """A loaded diffusion model.
+
+    Attributes:
+        name: what was loaded: `tiny`, a folder or a hub id.
+        unet: a standard `UNet2DConditionModel` with `MaskedAttentionProcessor` installed.
+        autoencoder: `AutoencoderKL`, or the bundled model's `PatchCodec`.
+        text_encoder, tokenizer: CLIP's.
+        scheduler: the training process (betas, prediction type).
+        device: where it runs.
+        autocast_dtype: dtype of the network calls (weights stay float32); float32 switches autocast off.
+    """
+
+    name: str
+    unet: UNet2DConditionModel
+    autoencoder: AutoencoderKL | PatchCodec
+    text_encoder: CLIPTextModel
+    tokenizer: CLIPTokenizer
+    scheduler: DDIMScheduler
+    device: torch.device
+    autocast_dtype: torch.dtype
+
+    @property
+    def latent_channels(self) -> int:
+        """C, the channels of a latent."""
+        return self.unet.config.in_channels
+
+    @property
+    def factor(self) -> int:
+        """Pixels a latent cell spans on each axis."""
+        if isinstance(self.autoencoder, PatchCodec):
+            return self.autoencoder.config.patch
+        return 2 ** (len(self.autoencoder.config.block_out_channels) - 1)
+
+    @property
+    def prediction_type(self) -> str:
+        """What the U-Net returns: `epsilon`, `v_prediction` or `sample`."""
+        return self.scheduler.config.prediction_type
+
+    @property
+    def alphas_cumprod(self) -> Tensor:
+        """(T,) float32 on the device."""
+        return self.scheduler.alphas_cumprod.to(self.device)
+
+    def autocast(self) -> AbstractContextManager:
+        """Mixed precision for network calls, as set at loading."""
+        if self.autocast_dtype == torch.float32:
+            return nullcontext()
+        return torch.autocast(self.device.type, self.autocast_dtype)
+
+    def schedule(self, num_inference_steps: int) -> Schedule:
+        """The DDIM levels for a number of steps."""
+        scheduler = DDIMScheduler.from_config(self.scheduler.config)
+        scheduler.set_timesteps(num_inference_steps)
+        return make_schedule(scheduler.alphas_cumprod, float(scheduler.final_alpha_cumprod), scheduler.timesteps.tolist())
+
+    @torch.no_grad()
+    def encode_images(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) in [0, 1] -> scaled latents z_0 (B, C, h, w), float32. Deterministic."""
+        x = images.to(self.device, torch.float32) * 2 - 1
+        if isinstance(self.autoencoder, PatchCodec):
+            return self.autoencoder.encode(x)
+        with self.autocast():
+            latents = self.autoencoder.encode(x).latent_dist.mode()
+        return latents.float() * self.autoencoder.config.scaling_factor
+
+    @torch.no_grad()
+    def decode_latents(self, z: Tensor) -> Tensor:
+        """Scaled latents (B, C, h, w) -> images (B, 3, H, W) in [0, 1], float32."""
+        if isinstance(self.autoencoder, PatchCodec):
+            x = self.autoencoder.decode(z)
+        else:
+            with self.autocast():
+                x = self.autoencoder.decode(z / self.autoencoder.config.scaling_factor).sample
+        return (x.float() / 2 + 0.5).clamp(0, 1)
+
+    @torch.no_grad()
+    def encode_prompts(self, prompts: Sequence[str]) -> list[Prompt]:
+        """Token embeddings of each prompt, padded to the tokenizer's length (longer ones are cut)."""
+        tokens = self.tokenizer(
+            list(prompts), padding="max_length", max_length=self.tokenizer.model_max_length, truncation=True, return_tensors="pt"
+        )
+        ids = tokens.input_ids.to(self.device)
+        embeddings = self.text_encoder(ids)[0].float()
+        special = torch.tensor([self.tokenizer.bos_token_id, self.tokenizer.eos_token_id, self.tokenizer.pad_token_id])
+        content = ~torch.isin(ids, special.to(self.device))
+        return [Prompt(e, i, c) for e, i, c in zip(embeddings, ids, content, strict=True)]
+
+    def predict_noise(self, z: Tensor, timestep: int, a_t: Tensor, condition: Tensor, region: AttentionRegion) -> Tensor:
+        """eps_theta(z, t, C) as float32 (B, C, h, w), for any prediction type.
+
+        Args:
+            z: (B, C, h, w) noised latents.
+            timestep: what the network is told.
+            a_t: scalar cumulative product of alphas at that level.
+            condition: (B, 2 L, d) the concatenation [C_first, C_bg].
+            region: where the first prompt rules.
+        """
+        output = self.predict(z, torch.full((len(z),), timestep, device=z.device), condition, region)
+        return predicted_noise(output, z, a_t, self.prediction_type)
+
+    def predict(self, z: Tensor, timesteps: Tensor, condition: Tensor, region: AttentionRegion) -> Tensor:
+        """The U-Net's own output, float32 (B, C, h, w); timesteps (B,)."""
+        z = z.contiguous(memory_format=torch.channels_last)
+        with self.autocast():
+            output = self.unet(z, timesteps, condition, cross_attention_kwargs={"region": region}).sample
+        return output.float()
+
+    def save_unet(self, folder: Path) -> None:
+        """Write the U-Net as `folder/unet`, half precision safetensors, in diffusers' format."""
+        from copy import deepcopy
+
+        deepcopy(self.unet).half().save_pretrained(folder / "unet")

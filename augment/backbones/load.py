@@ -1,0 +1,114 @@
+"""Loading a backbone: the bundled model, a local diffusers folder, or a hub id."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from augment.backbones.attention_processor import MaskedAttentionProcessor
+from augment.backbones.backbone import Backbone
+from augment.backbones.codec import PatchCodec
+from augment.errors import BackboneError
+from augment.recipe import BackboneConfig
+
+BUNDLED = Path(__file__).parent / "tiny"
+
+
+def choose_device(device: str = "auto") -> torch.device:
+    """`auto` is the first CUDA device, then Apple's, then the CPU.
+
+    Raises:
+        BackboneError: the named device does not exist here.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise BackboneError(f"The device '{device}' cannot be used here. Try --device cpu.") from error
+    return torch.device(device)
+
+
+def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
+    """`auto` is bfloat16 where the device computes it natively, else float32.
+
+    Raises:
+        BackboneError: not one of auto, float32, bfloat16, float16; or float16 on a CPU.
+    """
+    known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    if dtype == "auto":
+        if device.type == "cuda":
+            return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+        native = device.type == "cpu" and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+        return torch.bfloat16 if native and torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
+    if dtype not in known or (dtype == "float16" and device.type == "cpu"):
+        raise BackboneError(f"The dtype '{dtype}' cannot be used on {device.type}. Use auto, float32 or bfloat16.")
+    return known[dtype]
+
+
+def load_backbone(config: BackboneConfig, device: str = "auto", dtype: str = "auto", unet_folder: Path | None = None) -> Backbone:
+    """Load a diffusion model and install the masked attention.
+
+    Args:
+        config: which model; `tiny` is the bundled one.
+        device: `auto`, `cpu`, `cuda`, `cuda:1`, ...
+        dtype: `auto`, `float32`, `bfloat16` or `float16`, of the network calls.
+        unet_folder: a folder with `unet/` that takes the place of the model's own (a fitted one).
+
+    Raises:
+        BackboneError: the model is not there, is gated, or lacks a part.
+    """
+    source = str(BUNDLED) if config.model == "tiny" else config.model
+    torch_device = choose_device(device)
+    # A fitted U-Net is at its place in `unet_folder`; the other parts come from the model.
+    unet_source = str(unet_folder) if unet_folder is not None else source
+    unet_revision = None if unet_folder is not None else config.revision
+    _quiet()
+    try:
+        has_codec = (Path(source) / "codec").is_dir()
+        unet = UNet2DConditionModel.from_pretrained(unet_source, subfolder="unet", revision=unet_revision)
+        if has_codec:
+            autoencoder = PatchCodec.from_pretrained(source, subfolder="codec")
+        else:
+            autoencoder = AutoencoderKL.from_pretrained(source, subfolder="vae", revision=config.revision)
+        text_encoder = CLIPTextModel.from_pretrained(source, subfolder="text_encoder", revision=config.revision)
+        tokenizer = CLIPTokenizer.from_pretrained(source, subfolder="tokenizer", revision=config.revision)
+        scheduler = DDIMScheduler.from_pretrained(source, subfolder="scheduler", revision=config.revision)
+    except (OSError, ValueError) as error:
+        first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise BackboneError(
+            f"The model '{config.model}' cannot be loaded: {first_line} "
+            "Use --set backbone.model=FOLDER with a diffusers folder, a hub id you have access to, or --recipe tiny."
+        ) from error
+    if unet.config.in_channels != unet.config.out_channels:
+        raise BackboneError(f"The model '{config.model}' is an inpainting or edit model; a text-to-image one is needed.")
+    unet.set_attn_processor(MaskedAttentionProcessor())
+    backbone = Backbone(
+        name=config.model,
+        unet=unet.float().to(torch_device, memory_format=torch.channels_last).eval(),
+        autoencoder=autoencoder.float().to(torch_device).eval().requires_grad_(False),
+        text_encoder=text_encoder.float().to(torch_device).eval().requires_grad_(False),
+        tokenizer=tokenizer,
+        scheduler=scheduler,
+        device=torch_device,
+        autocast_dtype=choose_dtype(dtype, torch_device),
+    )
+    cells = 2 ** (len(unet.config.block_out_channels) - 1) * backbone.factor
+    if config.resolution % cells:
+        raise BackboneError(f"backbone.resolution must be a multiple of {cells} for '{config.model}', not {config.resolution}.")
+    return backbone
+
+
+def _quiet() -> None:
+    """Keep the libraries' loading chatter and bars off the terminal."""
+    import diffusers.utils.logging
+    import transformers.utils.logging
+
+    transformers.utils.logging.disable_progress_bar()
+    diffusers.utils.logging.disable_progress_bar()
+    logging.getLogger("diffusers").setLevel(logging.ERROR)
+    logging.getLogger("transformers").setLevel(logging.ERROR)

@@ -1,0 +1,134 @@
+"""DDIM steps both ways, and the paper's inversion and generation built of them (Eq. 3, 4, 8, 9)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from augment.functional.noising import mask_latents
+
+Denoiser = Callable[[Tensor, int], Tensor]
+"""``eps_theta(z, level)``: predicted noise (B, C, h, w) at a level of the schedule."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The noise levels a sampler visits: level 0 is the clean image, level N the noisiest.
+
+    Attributes:
+        timesteps: N + 1 integers, ascending; what the network is told at each level.
+        a: (N + 1,) float64, the cumulative product of alphas at each level, descending.
+    """
+
+    timesteps: tuple[int, ...]
+    a: Tensor
+
+    @property
+    def steps(self) -> int:
+        """Number of DDIM steps N."""
+        return len(self.timesteps) - 1
+
+
+def make_schedule(alphas_cumprod: Tensor, final_alpha: float, timesteps: list[int]) -> Schedule:
+    """A schedule from a diffusers DDIM scheduler's parts.
+
+    Args:
+        alphas_cumprod: (T,) of the training process.
+        final_alpha: the scheduler's `final_alpha_cumprod`, for level 0.
+        timesteps: the scheduler's `timesteps` after `set_timesteps`, in any order.
+    """
+    ascending = sorted(int(t) for t in timesteps)
+    a = torch.cat([torch.tensor([final_alpha], dtype=torch.float64), alphas_cumprod.double().cpu()[ascending]])
+    return Schedule((0, *ascending), a)
+
+
+def ddim_step(z_t: Tensor, eps: Tensor, a_t: Tensor, a_previous: Tensor) -> Tensor:
+    """Eq. (3). One DDIM step from noise level t to t-1.
+
+    ``z_{t-1} = sqrt(a_{t-1}) [ z_t / sqrt(a_t) + (sqrt(1/a_{t-1} - 1) - sqrt(1/a_t - 1)) eps ]``
+
+    Differs from the paper's print: `sqrt(1/a) - 1` there must read `sqrt(1/a - 1)` (Song et al. 2021, Eq. 13).
+
+    Args:
+        z_t: (B, C, h, w).
+        eps: (B, C, h, w) the predicted noise at z_t.
+        a_t, a_previous: scalars in (0, 1].
+    """
+    change = (1 / a_previous - 1).sqrt() - (1 / a_t - 1).sqrt()
+    return a_previous.sqrt() * (z_t / a_t.sqrt() + change * eps)
+
+
+def ddim_inversion_step(z_previous: Tensor, eps: Tensor, a_previous: Tensor, a_t: Tensor) -> Tensor:
+    """Eq. (4). The step of Eq. (3) run the other way, t-1 -> t, with eps evaluated at the point it leaves."""
+    return ddim_step(z_previous, eps, a_previous, a_t)
+
+
+def invert_background(denoise_background: Denoiser, z_0: Tensor, m: Tensor, schedule: Schedule) -> list[Tensor]:
+    """Eq. (8). Masked inversion of a normal image: the noise from which its background comes.
+
+    Runs Eq. (4) on ``z^m = (1-m) z`` with ``(1-m) eps_theta(z^m_{t-1}, t-1, C_2)``.
+
+    Args:
+        denoise_background: eps_theta under C_2.
+        z_0: (B, C, h, w) latents of the normal image.
+        m: (B, 1, h, w) target mask in {0, 1}.
+        schedule: the noise levels.
+
+    Returns:
+        N + 1 tensors (B, C, h, w): the trajectory z~^m at levels 0 (the masked image itself) to N.
+    """
+    a = schedule.a.to(z_0)
+    trajectory = [mask_latents(z_0, m)]
+    for level in range(schedule.steps):
+        z = trajectory[-1]
+        eps = mask_latents(denoise_background(z, level), m)
+        trajectory.append(ddim_inversion_step(z, eps, a[level], a[level + 1]))
+    return trajectory
+
+
+def generate_defect(
+    denoise_defect: Denoiser,
+    denoise_background: Denoiser | None,
+    trajectory: list[Tensor],
+    m: Tensor,
+    eps: Tensor,
+    schedule: Schedule,
+    background: Literal["replay", "predict"] = "replay",
+) -> Tensor:
+    """Eq. (9). Generate a defect in the hole of an inverted background.
+
+    Starts at ``z*_T = z~^m_T + m eps``. With `predict`, the paper's text: every step uses
+    ``(1-m) eps_theta(z^m_t, t, C_2) + m eps_theta(z*_t, t, C_1)``.
+
+    Differs from the paper: `replay` writes the inverted trajectory back into the background at each level
+    in place of predicting it again. One network call a step in place of two, and the background lands on
+    `z_0` exactly.
+
+    Args:
+        denoise_defect: eps_theta under C_1.
+        denoise_background: eps_theta under C_2; not needed with `replay`.
+        trajectory: what `invert_background` returned.
+        m: (B, 1, h, w) target mask in {0, 1}.
+        eps: (B, C, h, w) Gaussian noise for the hole.
+        schedule: the noise levels.
+        background: `replay` or `predict`.
+
+    Returns:
+        (B, C, h, w) latents of the image with its defect.
+    """
+    a = schedule.a.to(eps)
+    z = trajectory[-1] + m * eps
+    for level in range(schedule.steps, 0, -1):
+        noise = m * denoise_defect(z, level)
+        if background == "predict":
+            if denoise_background is None:
+                raise ValueError("background='predict' needs denoise_background.")
+            noise = noise + mask_latents(denoise_background(mask_latents(z, m), level), m)
+        z = ddim_step(z, noise, a[level], a[level - 1])
+        if background == "replay":
+            z = trajectory[level - 1] + m * z
+    return z

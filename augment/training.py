@@ -1,0 +1,134 @@
+"""What every training loop here shares: optimizer, warm-up, clipping, EMA, checkpoints."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from augment.workspace import atomic_path
+
+
+class Trainer:
+    """Runs optimizer steps on a module and keeps a running average of its weights.
+
+    Args:
+        module: what is trained.
+        learning_rate: peak learning rate of AdamW.
+        weight_decay: AdamW's.
+        warmup_steps: steps of linear rise.
+        decay_steps: total steps over which the rate falls along a cosine to a tenth; None: it stays.
+        max_grad_norm: the gradient is scaled down to this norm.
+        ema_decay: share kept of the average a step; 0 keeps no average.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        *,
+        learning_rate: float,
+        weight_decay: float = 0.0,
+        warmup_steps: int = 0,
+        decay_steps: int | None = None,
+        max_grad_norm: float = 1.0,
+        ema_decay: float = 0.0,
+    ):
+        self.module = module
+        self.parameters = [p for p in module.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(self.parameters, lr=learning_rate, weight_decay=weight_decay)
+        self.learning_rate, self.warmup_steps, self.decay_steps = learning_rate, warmup_steps, decay_steps
+        self.max_grad_norm, self.ema_decay = max_grad_norm, ema_decay
+        self.average = [p.detach().clone() for p in self.parameters] if ema_decay else []
+        self.step_count = 0
+        self.losses: list[float] = []
+
+    def step(self, loss_of: Callable[[int], Tensor]) -> float:
+        """One optimizer step.
+
+        Args:
+            loss_of: called with the step's number (0-based), returns the scalar loss. All its randomness
+                must come from that number, so that a resumed run repeats an unbroken one.
+
+        Raises:
+            FloatingPointError: the loss is not finite.
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate * self._rate(self.step_count)
+        loss = loss_of(self.step_count)
+        value = loss.item()
+        if not math.isfinite(value):
+            raise FloatingPointError(f"The loss is {value} at step {self.step_count}.")
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.parameters, self.max_grad_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.average:
+            # The average warms up: early on, the first weights must not linger in it.
+            decay = min(self.ema_decay, (1 + self.step_count) / (10 + self.step_count))
+            torch._foreach_lerp_(self.average, [p.detach() for p in self.parameters], 1 - decay)
+        self.step_count += 1
+        self.losses.append(value)
+        return value
+
+    def _rate(self, step: int) -> float:
+        """Learning rate at a step, as a share of the peak."""
+        warm = min(1.0, (step + 1) / self.warmup_steps) if self.warmup_steps else 1.0
+        if self.decay_steps is None:
+            return warm
+        progress = min(1.0, step / self.decay_steps)
+        return warm * (0.1 + 0.9 * (1 + math.cos(math.pi * progress)) / 2)
+
+    @contextmanager
+    def averaged(self) -> Iterable[None]:
+        """Within it, the module holds the averaged weights (where an average is kept)."""
+        if not self.average:
+            yield
+            return
+        kept = [p.detach().clone() for p in self.parameters]
+        self._assign(self.average)
+        try:
+            yield
+        finally:
+            self._assign(kept)
+
+    def _assign(self, values: list[Tensor]) -> None:
+        with torch.no_grad():
+            for parameter, value in zip(self.parameters, values, strict=True):
+                parameter.copy_(value)
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint, atomically."""
+        state = {
+            "parameters": [p.detach().cpu() for p in self.parameters],
+            "average": [a.cpu() for a in self.average],
+            "optimizer": self.optimizer.state_dict(),
+            "step_count": self.step_count,
+            "losses": self.losses,
+        }
+        with atomic_path(path) as temporary:
+            torch.save(state, temporary)
+
+    def load(self, path: Path) -> None:
+        """Continue from a checkpoint written by `save`."""
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        self._assign(state["parameters"])
+        self.average = [a.to(p.device) for a, p in zip(state["average"], self.parameters, strict=False)]
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step_count, self.losses = state["step_count"], state["losses"]
+
+
+def step_generator(seed: int, *path: int) -> torch.Generator:
+    """A CPU generator for one step (or image) of one run: depends on nothing drawn before it.
+
+    Args:
+        seed: the run's seed.
+        path: numbers that name the step, such as (stage, step).
+    """
+    import numpy as np
+
+    state = np.random.SeedSequence([seed, *path]).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(state) & (2**63 - 1))
