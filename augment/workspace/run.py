@@ -37,7 +37,7 @@ class Run:
         path = folder / "run.json"
         try:
             return cls(folder, json.loads(path.read_text(encoding="utf-8")))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError) as error:
             raise WorkspaceError(f"{path} cannot be read ({error}). Redo the run with --force.") from error

@@ -1,0 +1,65 @@
+"""What all tests share: no network, few threads, a small data set, and the real one where it is at hand."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("OMP_NUM_THREADS", str(min(2, os.cpu_count() or 1)))
+os.environ.setdefault("TQDM_DISABLE", "1")
+for name in ("AUGMENT_WORKSPACE", "AUGMENT_DATA"):
+    os.environ.pop(name, None)
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+from PIL import Image, ImageDraw  # noqa: E402
+
+CHECKOUT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real data sets: $AUGMENT_TEST_DATA, else ../shared/data beside the checkout."""
+    folder = Path(os.environ.get("AUGMENT_TEST_DATA") or CHECKOUT.parent / "shared" / "data")
+    if not (folder / "mvtec" / "bottle").is_dir():
+        pytest.skip(f"no real data at {folder} (set AUGMENT_TEST_DATA)")
+    return folder
+
+
+@pytest.fixture
+def small_category(tmp_path: Path) -> Path:
+    """A category folder `parts/washer` in MVTec layout: 72 px, 6 + 3 good, 4 `scratch`, 4 `spot`."""
+    root = tmp_path / "parts" / "washer"
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 6), ("test", 3)):
+        for index in range(count):
+            _save(_part(rng), root / split / "good" / f"{index:03d}.png")
+    for defect in ("scratch", "spot"):
+        for index in range(4):
+            image, mask = _part(rng), Image.new("L", (72, 72))
+            x, y = rng.integers(18, 40, size=2).tolist()
+            for canvas, ink in ((image, (30, 20, 20)), (mask, 255)):
+                draw = ImageDraw.Draw(canvas)
+                if defect == "scratch":
+                    draw.line([x, y, x + 16, y + 12], fill=ink, width=4)
+                else:
+                    draw.ellipse([x, y, x + 12, y + 12], fill=ink)
+            _save(image, root / "test" / defect / f"{index:03d}.png")
+            _save(mask, root / "ground_truth" / defect / f"{index:03d}_mask.png")
+    return root
+
+
+def _part(rng: np.random.Generator) -> Image.Image:
+    """A bright ring on a dark, noisy ground."""
+    noise = rng.normal(60, 6, size=(72, 72, 3)).clip(0, 255).astype(np.uint8)
+    image = Image.fromarray(noise)
+    draw = ImageDraw.Draw(image)
+    grey = int(rng.integers(150, 190))
+    draw.ellipse([8, 8, 64, 64], outline=(grey, grey, grey - 20), width=18)
+    return image
+
+
+def _save(image: Image.Image, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path)
