@@ -1,0 +1,208 @@
+"""Reading images and masks of every kind inspection cameras and labelling tools write; writing PNG.
+
+How a source becomes 8-bit pixels:
+
+================================  =====================================================================
+1-bit, grey, grey + alpha         (H, W); alpha is dropped
+RGB, RGBA, palette, CMYK, YCbCr   (H, W, 3) RGB; alpha is dropped, a palette is looked up
+16-bit grey                       (H, W), ``round(value / 257)``: 65535 becomes 255
+16-bit colour                     (H, W, 3), the high byte, which is all Pillow reads
+32-bit integer                    as 16-bit where all values fit in 16 bits, else an error
+floating point                    an error: it has no fixed white
+several frames                    the first one
+EXIF orientation                  applied, so that pixels stand as a viewer shows them
+================================  =====================================================================
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from augment.data.sample import Sample
+from augment.errors import DataError
+from augment.workspace.files import atomic_path
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+_LARGEST_LABEL = 15  # a mask whose largest value is this small holds class numbers, not grey levels
+
+
+def is_image(path: Path) -> bool:
+    """Whether `path` is a visible file with an image's extension, in any case."""
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+
+
+def list_images(folder: Path) -> list[Path]:
+    """The images directly in `folder`, sorted by name; other files (Thumbs.db, notes) are passed over."""
+    return sorted(path for path in folder.iterdir() if is_image(path))
+
+
+def read_image(path: Path) -> np.ndarray:
+    """Read an image as uint8, (H, W) for grey sources and (H, W, 3) for all others (see the module's table).
+
+    Raises:
+        DataError: missing, empty, truncated, not an image, or of a pixel type without a fixed white.
+    """
+    with _opened(path) as image:
+        if image.mode in ("1", "L", "LA", "La"):
+            return np.array(image.convert("L"))
+        if image.mode.startswith("I"):
+            return ((_integers(image, path) + 128) // 257).astype(np.uint8)  # round(value / 257)
+        if image.mode == "F":
+            raise DataError(
+                f"{path} holds floating-point pixels, which have no fixed white: save it as 8 or 16 bit."
+            )
+        return np.array(image.convert("RGB"))
+
+
+def read_mask(path: Path, shape: tuple[int, int] | None = None) -> np.ndarray:
+    """Read a mask as bool (H, W), True on the defect.
+
+    Any mode is taken: alpha is dropped, and of colours the strongest channel counts. A pixel is defect from
+    half the mask's largest value on, which settles antialiased and JPEG edges. A mask that holds small class
+    numbers (nothing above 15) is defect wherever it is not 0.
+
+    Args:
+        path: a mask file, or a folder whose mask files are merged (MVTec LOCO).
+        shape: (H, W) of the image it belongs to; None takes any size.
+
+    Raises:
+        DataError: missing, unreadable, empty (no defect pixel), or of another size than `shape`.
+    """
+    if path.is_dir():
+        files = list_images(path)
+        if not files:
+            raise DataError(f"The mask folder {path} holds no images: add the mask or remove the folder.")
+        parts = [read_mask(file, shape) for file in files]
+        if len({part.shape for part in parts}) > 1:
+            raise DataError(f"The masks in {path} differ in size: all must have the image's size.")
+        return np.logical_or.reduce(parts)
+
+    with _opened(path) as image:
+        if image.mode.startswith("I"):
+            values = _integers(image, path)
+        elif image.mode == "F":
+            values = np.array(image)
+        else:
+            grey = image.mode in ("1", "L", "LA", "La")
+            values = np.array(image.convert("L")) if grey else np.array(image.convert("RGB")).max(axis=2)
+    if shape is not None and values.shape != tuple(shape):
+        raise size_mismatch(path, values.shape, shape)
+    peak = values.max()
+    if peak <= 0:
+        raise DataError(
+            f"The mask {path} is empty (every pixel is 0): draw the defect, or remove it and its image."
+        )
+    return values > 0 if peak <= _LARGEST_LABEL else values >= peak / 2
+
+
+def read_sample(sample: Sample) -> tuple[np.ndarray, np.ndarray | None]:
+    """The image, uint8 (H, W) or (H, W, 3), and its mask, bool (H, W), or None for a normal image."""
+    image = read_image(sample.image)
+    return image, None if sample.mask is None else read_mask(sample.mask, image.shape[:2])
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """(H, W) of an image as `read_image` will give it, from the file's header alone.
+
+    Raises:
+        DataError: missing, empty, or not an image.
+    """
+    with _opened(path, decode=False) as image:
+        width, height = image.size
+        has_exif = "exif" in image.info or image.format == "TIFF"  # asking a PNG without would decode it
+        turned = has_exif and image.getexif().get(0x0112, 1) >= 5  # orientations 5 to 8 swap the sides
+        return (width, height) if turned else (height, width)
+
+
+def size_mismatch(path: Path, found: tuple[int, int], expected: tuple[int, int]) -> DataError:
+    """The error for a mask of another size than its image; sizes are (H, W)."""
+    return DataError(
+        f"The mask {path} is {found[1]} x {found[0]} pixels but its image is {expected[1]} x {expected[0]}: "
+        "give the mask the image's size."
+    )
+
+
+def to_rgb(image: np.ndarray) -> np.ndarray:
+    """(H, W) or (H, W, 3) uint8 as (H, W, 3) uint8; grey is repeated."""
+    return np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image
+
+
+def write_png(path: Path, array: np.ndarray) -> None:
+    """Write `array` exactly, under a temporary name first, making the folder where it lacks.
+
+    Args:
+        path: ends in `.png`.
+        array: uint8 (H, W) or (H, W, 3), or a bool (H, W) mask, which is written as 0 and 255.
+
+    Raises:
+        WorkspaceError: the disk is full or read-only, or the folder may not be written.
+    """
+    pixels = array.astype(np.uint8) * 255 if array.dtype == bool else array
+    if pixels.dtype != np.uint8:
+        raise TypeError(f"a PNG takes uint8 or bool pixels, not {pixels.dtype}")
+    with atomic_path(path) as temporary:
+        Image.fromarray(pixels).save(temporary, format="PNG")
+
+
+def is_plain_png(path: Path) -> bool:
+    """Whether a file is an 8-bit grey or RGB PNG that needs no turning, so that its bytes may be copied."""
+    with _opened(path, decode=False) as image, path.open("rb") as file:
+        depth, colour = file.read(26)[24:]  # of the header chunk: bits a channel; 0 is grey, 2 is RGB
+        return image.format == "PNG" and depth == 8 and colour in (0, 2) and "exif" not in image.info
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes in hex; of a folder, that of its images' names and hashes in order.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        if path.is_dir():
+            lines = "".join(f"{file.name} {file_sha256(file)}\n" for file in list_images(path))
+            return hashlib.sha256(lines.encode()).hexdigest()
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
+
+
+@contextlib.contextmanager
+def _opened(path: Path, *, decode: bool = True) -> Iterator[Image.Image]:
+    """Open an image (and decode and orient it), turning every way that can fail into a DataError."""
+    try:
+        with Image.open(path) as source:
+            image = source
+            if decode:
+                source.load()
+                image = ImageOps.exif_transpose(source)
+            yield image
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist: check the path, or restore the file.") from error
+    except UnidentifiedImageError as error:
+        found = (
+            "an empty file (0 bytes)" if path.stat().st_size == 0 else "no image, or of an unsupported kind"
+        )
+        raise DataError(f"{path} is {found}: expected png, jpg, bmp or tif. Replace or remove it.") from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path} cannot be read ({_reason(error)}): replace or remove it.") from error
+
+
+def _integers(image: Image.Image, path: Path) -> np.ndarray:
+    """The values of a 16- or 32-bit grey image, int64 in [0, 65535]."""
+    values = np.array(image).astype(np.int64)
+    if values.min() < 0 or values.max() > 65535:
+        raise DataError(f"{path} holds 32-bit values beyond 0 to 65535: save it as 8 or 16 bit.")
+    return values
+
+
+def _reason(error: Exception) -> str:
+    return " ".join((getattr(error, "strerror", None) or str(error) or type(error).__name__).split()).rstrip(
+        "."
+    )

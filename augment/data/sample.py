@@ -1,0 +1,56 @@
+"""What the data rooms hand each other: images on disk, the category they belong to, the defect to learn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+GOOD = "good"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image on disk."""
+
+    image: Path
+    mask: Path | None  # a file, or a folder whose mask files are merged; None for a normal image
+    defect: str  # the defect type; "good" for a normal image
+
+
+@dataclass(frozen=True)
+class Category:
+    """One kind of part: its normal images and its defects. Every sequence is sorted by file name."""
+
+    dataset: str
+    name: str
+    root: Path
+    train_good: tuple[Sample, ...]
+    test_good: tuple[Sample, ...]
+    defects: dict[str, tuple[Sample, ...]]
+    words: str  # the category in a prompt: "magnetic tile"
+    defect_words: dict[str, str]  # each defect in a prompt: "crack"
+    licence: str | None
+    citation: str | None
+
+    @property
+    def key(self) -> str:
+        """`DATASET/CATEGORY`, such as `mvtec/bottle`."""
+        return f"{self.dataset}/{self.name}"
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a fit learns: one defect of one category."""
+
+    category: Category
+    defect: str
+
+    @property
+    def key(self) -> str:
+        """`DATASET/CATEGORY/DEFECT`, such as `mvtec/bottle/broken_large`."""
+        return f"{self.category.key}/{self.defect}"
+
+    @property
+    def samples(self) -> tuple[Sample, ...]:
+        """The defect's images, sorted by file name."""
+        return self.category.defects[self.defect]

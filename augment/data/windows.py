@@ -1,0 +1,108 @@
+"""The square of the source image in which the model works: found, cut out, and pasted back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from augment.data.masks import resize_mask
+from augment.errors import DataError
+from augment.recipe import WindowConfig
+
+
+@dataclass(frozen=True)
+class Window:
+    """A rectangle of the source image, in its pixels; a square unless the image is too small for one."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Index of the window's rows and columns: `image[window.slices]`."""
+        return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
+
+
+def window_around(mask: np.ndarray, config: WindowConfig, rng: np.random.Generator | None = None) -> Window:
+    """The window around a defect; it always holds the whole defect and lies inside the image.
+
+    Its side is `config.context` times the longer side of the defect's bounding box, and at least
+    `config.minimum`; along an axis on which the image is smaller, the window spans the whole image.
+
+    Args:
+        mask: bool (H, W), the defect.
+        config: the window's size, and how far it may move.
+        rng: with it, the window grows by up to `config.jitter` of its side and moves by up to as much either
+            way; without it, the defect is in the middle.
+
+    Raises:
+        DataError: the mask is empty.
+    """
+    if not mask.any():
+        raise DataError("The mask is empty: there is no defect to put a window around.")
+    spans = [np.flatnonzero(mask.any(axis=axis))[[0, -1]] + (0, 1) for axis in (1, 0)]
+    longer = max(int(stop - start) for start, stop in spans)
+    side = max(longer, config.context * longer, config.minimum)
+    if rng is not None:
+        side *= 1 + rng.uniform(0, config.jitter)
+
+    corners, sides = [], []
+    for (start, stop), extent in zip(spans, mask.shape, strict=True):
+        length = min(int(np.ceil(side)), extent)
+        shift = side * rng.uniform(-config.jitter, config.jitter) if rng is not None else 0.0
+        corner = round((start + stop - length) / 2 + shift)
+        corners.append(int(np.clip(corner, max(0, stop - length), min(start, extent - length))))
+        sides.append(length)
+    return Window(*corners, *sides)
+
+
+def crop(array: np.ndarray, window: Window, size: int, *, is_mask: bool = False) -> np.ndarray:
+    """Cut a window out and resize it to (size, size).
+
+    Images are resized with antialiased bicubic interpolation. Masks stay binary: shrinking, every pixel the
+    defect touches counts; growing, the nearest pixel decides.
+
+    Args:
+        array: uint8 (H, W) or (H, W, 3), or a bool (H, W) mask.
+        window: where to cut.
+        size: side of the result, pixels.
+        is_mask: the array is a mask.
+    """
+    patch = array[window.slices]
+    return resize_mask(patch, (size, size)) if is_mask else _resized(patch, size, size)
+
+
+def paste(image: np.ndarray, patch: np.ndarray, window: Window, alpha: np.ndarray) -> np.ndarray:
+    """Blend a painted window into its image: `(1 - alpha) * image + alpha * patch`, rounded.
+
+    Where `alpha` is 0, and everywhere outside the window, the result is the image bit for bit.
+
+    Args:
+        image: uint8 (H, W) or (H, W, 3); the result has its shape.
+        patch: uint8 (S, S) or (S, S, 3), resized to the window; becomes grey (luma) for a grey image.
+        window: where to paste.
+        alpha: float (H, W) in [0, 1], for the whole image.
+    """
+    if patch.ndim > image.ndim:
+        patch = np.array(Image.fromarray(patch).convert("L"))
+    patch = _resized(patch, window.height, window.width)
+    if patch.ndim < image.ndim:
+        patch = patch[..., None]
+    weight = alpha[window.slices]
+    touched = weight > 0
+    if image.ndim == 3:
+        weight = weight[..., None]
+    result = image.copy()
+    region = result[window.slices]
+    region[touched] = np.rint((1 - weight) * region + weight * patch).astype(np.uint8)[touched]
+    return result
+
+
+def _resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    if image.shape[:2] == (height, width):
+        return image.copy()
+    return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))
