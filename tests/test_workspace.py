@@ -196,10 +196,10 @@ def test_every_run_is_listed(tmp_path):
     synthetic = open_run(workspace.synthetic_folder("mvtec/bottle", 0))
     Manifest(synthetic.folder / "manifest.jsonl").append({"id": "crack/0000"})
     open_run(workspace.benchmark_folder("mvtec/bottle", "unet")).finish()
-    listed = [(r.kind, r.key, r.variant, r.state, r.steps, r.images) for r in workspace.runs()]
+    listed = [(r.kind, r.key, r.fold, r.detector, r.state, r.steps, r.images) for r in workspace.runs()]
     assert listed == [
-        ("fit", "mvtec/bottle/crack", "all", "unfinished", None, None),
-        ("fit", "mvtec/bottle/crack", "fold0", "done", 300, None),
-        ("synthetic", "mvtec/bottle", "fold0", "unfinished", None, 1),
-        ("benchmark", "mvtec/bottle", "unet", "done", None, None),
+        ("fit", "mvtec/bottle/crack", "all", None, "unfinished", None, None),
+        ("fit", "mvtec/bottle/crack", 0, None, "done", 300, None),
+        ("synthetic", "mvtec/bottle", 0, None, "unfinished", None, 1),
+        ("benchmark", "mvtec/bottle", None, "unet", "done", None, None),
     ]

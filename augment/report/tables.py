@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 def format_table(frame: pd.DataFrame) -> str:
-    """The frame as aligned text: words to the left, numbers to the right, scores with four decimals.
+    """A frame as `format_rows`; the index is not printed."""
+    return format_rows(frame.to_dict("records"))
 
-    Floats are printed with four decimals, NaN as "-"; the index is not printed.
+
+def format_rows(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows of equal keys as aligned text: words to the left, numbers to the right, "-" for None and NaN.
+
+    Floats are printed with four decimals. No rows give an empty string.
     """
     columns = []
-    for name in frame.columns:
-        cells = [_cell(value) for value in frame[name]]
-        width = max([len(str(name)), *map(len, cells)])
-        is_text = frame[name].dtype == object or frame[name].dtype.kind not in "biuf"
-        align = str.ljust if is_text else str.rjust
-        columns.append([align(str(name), width), "-" * width, *(align(cell, width) for cell in cells)])
+    for name in rows[0] if rows else ():
+        values = [row[name] for row in rows]
+        cells = [_cell(value) for value in values]
+        width = max([len(name), *map(len, cells)])
+        is_number = all(value is None or hasattr(value, "__float__") for value in values)
+        align = str.rjust if is_number else str.ljust
+        columns.append([align(name, width), "-" * width, *(align(cell, width) for cell in cells)])
     return "\n".join("  ".join(line).rstrip() for line in zip(*columns, strict=True))
 
 
-def _cell(value: object) -> str:
-    if isinstance(value, float):
-        return "-" if value != value else f"{value:.4f}"
-    return str(value)
+def _cell(value: Any) -> str:
+    if value is None or value != value:
+        return "-"
+    return f"{value:.4f}" if isinstance(value, float) else str(value)

@@ -18,7 +18,8 @@ class RunInfo:
 
     kind: str  # "fit", "synthetic" or "benchmark"
     key: str  # DATASET/CATEGORY/DEFECT of a fit, else DATASET/CATEGORY
-    variant: str  # "fold0", "fold1" or "all"; the detector of a benchmark
+    fold: int | str | None  # 0, 1 or "all"; None for a benchmark
+    detector: str | None  # of a benchmark
     state: str  # "done" or "unfinished"
     steps: int | None  # of a finished fit
     images: int | None  # of a synthetic set
@@ -63,7 +64,8 @@ class Workspace:
                     RunInfo(
                         kind=kind,
                         key=folder.parent.relative_to(top).as_posix(),
-                        variant=folder.name,
+                        fold=None if kind == "benchmark" else _fold_of(folder.name),
+                        detector=folder.name if kind == "benchmark" else None,
                         state=record["state"],
                         steps=record.get("steps"),
                         images=len(Manifest(folder / "manifest.jsonl")) if kind == "synthetic" else None,
@@ -72,6 +74,10 @@ class Workspace:
                     )
                 )
         return found
+
+
+def _fold_of(name: str) -> int | str:
+    return name if name == "all" else int(name.removeprefix("fold"))
 
 
 def fold_name(fold: int | str) -> str:

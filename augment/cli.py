@@ -1,0 +1,414 @@
+"""The command line: parse, call, print. Results go to stdout, everything else to stderr."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from augment.console import Commands, Console, option, output_options, stack
+
+if TYPE_CHECKING:
+    from augment.recipe import Recipe
+
+
+def _fold(ctx: click.Context, parameter: click.Parameter, value: str | None) -> int | str | None:
+    return int(value) if value is not None and value.isdigit() else value
+
+
+def _fold_option(choices: list[str], default: str | None, text: str) -> Callable:
+    return option("Data", "--fold", type=click.Choice(choices), default=default, callback=_fold, help=text)
+
+
+_folder = click.Path(file_okay=False, path_type=Path)
+
+_data_root = option(
+    "Data", "--data-root", type=_folder, envvar="AUGMENT_DATA", show_envvar=True,
+    help="Folder in which relative dataset paths and cards' datasets are looked for.",
+)  # fmt: skip
+_workspace = option(
+    "Data", "--workspace", "-w", type=_folder, envvar="AUGMENT_WORKSPACE", show_envvar=True,
+    default="augment-runs", help="Folder for fits, synthetic images and scores.",
+)  # fmt: skip
+_settings = stack(
+    option("Settings", "--recipe", "-r", metavar="NAME|FILE",
+           help="Settings to use; see `augment list recipes`."),
+    option("Settings", "--set", "overrides", metavar="KEY=VALUE", multiple=True,
+            help="Change one setting, as in fit.steps=200. Repeatable."),
+)  # fmt: skip
+_seed = option("Run", "--seed", type=click.IntRange(min=0), default=0, help="Same seed, same bytes.")
+_device = option("Run", "--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps.")
+_dtype = option(
+    "Run", "--dtype", type=click.Choice(["auto", "float32", "bfloat16", "float16"]), default="auto",
+    help="Number format of the model; auto: bfloat16 where the device has it.",
+)  # fmt: skip
+_force = option("Run", "--force", is_flag=True, help="Redo what is done, or was done with other settings.")
+_dry_run = option("Run", "--dry-run", is_flag=True, help="Print the resolved plan and run nothing.")
+
+
+@click.group(cls=Commands, context_settings={"max_content_width": 100, "help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="augment-defects", prog_name="augment")
+def main() -> None:
+    """Learn a defect from a handful of images, paint it onto good ones, and measure whether it helped.
+
+    \b
+    augment fit mvtec/bottle/broken_large
+    augment synthesize -n 100
+    augment benchmark
+    """
+
+
+# --- the three jobs --------------------------------------------------------------------------------
+
+
+@main.command(
+    examples="augment fit mvtec/bottle/broken_large\n"
+    "augment fit mvtec/bottle 'mvtec/*/crack*' --set fit.steps=500 --seed 1"
+)
+@click.argument("targets", nargs=-1, required=True, metavar="DATASET[/CATEGORY[/DEFECT]]...")
+@_data_root
+@_workspace
+@_fold_option(["0", "1", "all"], "0", "Which part of the images to learn from; all: hold none out.")
+@_settings
+@_seed
+@_device
+@_dtype
+@_force
+@_dry_run
+@output_options
+def fit(
+    targets: tuple[str, ...],
+    data_root: Path | None,
+    workspace: Path,
+    fold: int | str,
+    recipe: str | None,
+    overrides: tuple[str, ...],
+    seed: int,
+    device: str,
+    dtype: str,
+    force: bool,
+    dry_run: bool,
+    console: Console,
+) -> None:
+    """Learn what defects look like.
+
+    A target is DATASET/CATEGORY/DEFECT; what is left out stands for all, and * and ? match names. DATASET
+    is a folder, or the name of a card (see `augment list datasets`). What is fitted already is skipped; a
+    fit that was interrupted goes on.
+    """
+    from augment.data.targets import resolve_targets
+    from augment.plan import Job
+    from augment.workspace import Workspace, make_progress
+
+    store = Workspace(workspace)
+    found = resolve_targets(targets, data_root)
+    job = Job(tuple(found), fold, _load_recipe(recipe, overrides, device, console))
+    if dry_run:
+        rows = job.describe([store.fit_folder(target.key, fold) for target in found])
+        _print_plan(console, [(rows, job.recipe)], ("backbone", "window", "data", "fit"))
+        return
+    from augment.fit import fit as run_fit
+
+    results = run_fit(
+        found,
+        job.recipe,
+        store,
+        seed=seed,
+        fold=fold,
+        device=device,
+        dtype=dtype,
+        force=force,
+        progress=make_progress(console.quiet),
+    )
+    lines = [
+        f"{r.key} fold {r.fold}: "
+        + ("done before" if r.skipped else f"{r.steps} steps in {r.seconds:.0f} s, loss {r.loss:.4g}")
+        + f", {r.folder}"
+        for r in results
+    ]
+    console.result("\n".join(lines), [dataclasses.asdict(r) for r in results])
+    _say_sheets(console, results)
+
+
+@main.command(
+    examples="augment synthesize -n 100\n"
+    "augment synthesize mvtec/bottle/broken_large -n 20 --set synthesize.background=predict"
+)
+@click.argument("targets", nargs=-1, metavar="[DATASET[/CATEGORY[/DEFECT]]]...")
+@option("Data", "-n", "--number", type=click.IntRange(min=1), default=20, help="Images of each defect.")
+@_data_root
+@_workspace
+@_fold_option(["0", "1", "all"], None, "Only the fits of this fold. [default: every fold that is fitted]")
+@_settings
+@_seed
+@_device
+@_dtype
+@_force
+@_dry_run
+@output_options
+def synthesize(
+    targets: tuple[str, ...],
+    number: int,
+    data_root: Path | None,
+    workspace: Path,
+    fold: int | str | None,
+    recipe: str | None,
+    overrides: tuple[str, ...],
+    seed: int,
+    device: str,
+    dtype: str,
+    force: bool,
+    dry_run: bool,
+    console: Console,
+) -> None:
+    """Paint learned defects onto good images.
+
+    Without targets: of all that is fitted in the workspace, each with the recipe of its fit. Writes a folder
+    in MVTec layout and a manifest; outside the mask every pixel is the source image's.
+    """
+    from augment.plan import plan_synthesis
+    from augment.workspace import Workspace, make_progress
+
+    store = Workspace(workspace)
+    jobs = plan_synthesis(targets, data_root, store, fold, recipe, overrides)
+    if dry_run:
+        parts = []
+        for job in jobs:
+            rows = job.describe([store.synthetic_folder(t.category.key, job.fold) for t in job.targets])
+            parts.append(([row | {"images": number} for row in rows], job.recipe))
+        _print_plan(console, parts, ("backbone", "window", "data", "synthesize"))
+        return
+    from augment.synthesize import synthesize as run_synthesize
+
+    results = [
+        result
+        for job in jobs
+        for result in run_synthesize(
+            job.targets,
+            number,
+            job.recipe,
+            store,
+            seed=seed,
+            fold=job.fold,
+            device=device,
+            dtype=dtype,
+            force=force,
+            progress=make_progress(console.quiet),
+        )
+    ]
+    lines = [
+        f"{r.key} fold {r.fold}: {r.n} images"
+        + (", done before" if r.skipped else f" in {r.seconds:.0f} s")
+        + f", {r.category_folder}"
+        for r in results
+    ]
+    console.result("\n".join(lines), [dataclasses.asdict(r) for r in results])
+    _say_sheets(console, results)
+
+
+@main.command(examples="augment benchmark\naugment benchmark mvtec/bottle --detector unet --fold 0 --json")
+@click.argument("categories", nargs=-1, metavar="[DATASET[/CATEGORY]]...")
+@_data_root
+@_workspace
+@_fold_option(["0", "1"], None, "Only this fold. [default: every fold with synthetic images]")
+@_settings
+@option(
+    "Settings",
+    "--detector",
+    "-d",
+    "detectors",
+    multiple=True,
+    metavar="NAME",
+    help="Detector to train; see `augment list detectors`. Repeatable. [default: the recipe's]",
+)
+@option(
+    "Run",
+    "--seed",
+    "seeds",
+    type=click.IntRange(min=0),
+    multiple=True,
+    show_default=False,
+    help="Training seed. Repeatable. [default: the recipe's]",
+)
+@_device
+@_force
+@_dry_run
+@output_options  # fmt: skip
+def benchmark(
+    categories: tuple[str, ...],
+    data_root: Path | None,
+    workspace: Path,
+    fold: int | None,
+    recipe: str | None,
+    overrides: tuple[str, ...],
+    detectors: tuple[str, ...],
+    seeds: tuple[int, ...],
+    device: str,
+    force: bool,
+    dry_run: bool,
+    console: Console,
+) -> None:
+    """Train detectors with and without the synthetic images and compare them on held-out real ones.
+
+    Without categories: of all that has synthetic images in the workspace.
+    """
+    from augment.plan import plan_benchmark
+    from augment.workspace import Workspace, make_progress
+
+    overrides = (*overrides, *_chosen("benchmark.detectors", detectors), *_chosen("benchmark.seeds", seeds))
+    store = Workspace(workspace)
+    found, settings = plan_benchmark(categories, data_root, store, fold, recipe, overrides)
+    if dry_run:
+        rows = [
+            {"category": c.key, "detector": d, "folder": str(store.benchmark_folder(c.key, d))}
+            for c in found
+            for d in settings.benchmark.detectors
+        ]
+        _print_plan(console, [(rows, settings)], ("data", "benchmark"))
+        return
+    from augment.benchmark import benchmark as run_benchmark
+
+    result = run_benchmark(
+        found,
+        settings,
+        store,
+        detectors=settings.benchmark.detectors,
+        fold=fold,
+        device=device,
+        force=force,
+        progress=make_progress(console.quiet),
+    )
+    files = {"csv": result.csv, "json": result.json, "picture": result.picture}
+    console.result(result.table(), {"rows": json.loads(result.rows.to_json(orient="records")), **files})
+    console.say(f"Scores: {result.csv} and {result.json.name}\nPicture: {result.picture}")
+
+
+# --- around them -----------------------------------------------------------------------------------
+
+
+@main.command("list", examples="augment list detectors\naugment list runs --workspace augment-runs --json")
+@click.argument("what", type=click.Choice(["methods", "detectors", "datasets", "recipes", "runs"]))
+@_workspace
+@output_options
+def list_(what: str, workspace: Path, console: Console) -> None:
+    """List methods, detectors, datasets, recipes or runs."""
+    from augment.listing import list_things
+    from augment.report.tables import format_rows
+
+    things = list_things(what, workspace)
+    console.result(format_rows(things), things)
+    if not things:
+        console.say(f"There are no runs in {workspace}.")
+
+
+@main.command(
+    examples="augment sample\naugment sample my-sample --size 512 --seed 1 && augment fit my-sample --dry-run"
+)
+@click.argument("folder", type=_folder, default="sample")
+@option("Data", "--size", type=click.IntRange(64, 2048), default=256, help="Side of the images, pixels.")
+@option("Run", "--seed", type=click.IntRange(min=0), default=0, help="Same seed, same bytes.")
+@output_options
+def sample(folder: Path, size: int, seed: int, console: Console) -> None:
+    """Write a small rendered data set in MVTec layout to try the other commands on."""
+    from augment.render.sample import render_dataset
+
+    written = render_dataset(folder, size=size, seed=seed)
+    console.result(str(written), {"folder": written})
+    console.say(f"Now: augment fit {written}")
+
+
+@main.command(
+    examples="augment pretrain models/tiny\n"
+    "augment pretrain models/mine --images photos --minutes 60 --device cuda"
+)
+@click.argument("output", type=_folder)
+@option(
+    "Data",
+    "--images",
+    type=click.Path(file_okay=False, exists=True, path_type=Path),
+    help="Folder of images to learn from as well. [default: rendered scenes only]",
+)
+@_settings
+@_seed
+@_device
+@option(
+    "Run",
+    "--minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Stop after this long. [default: after pretrain.steps]",
+)
+@output_options  # fmt: skip
+def pretrain(
+    output: Path,
+    images: Path | None,
+    recipe: str | None,
+    overrides: tuple[str, ...],
+    seed: int,
+    device: str,
+    minutes: float | None,
+    console: Console,
+) -> None:
+    """Train the small backbone from nothing, on rendered scenes.
+
+    OUTPUT is written as a diffusers folder; use it with --set backbone.model=OUTPUT.
+    """
+    from augment.pretrain import pretrain as run_pretrain
+    from augment.recipe import load_recipe
+    from augment.workspace import make_progress
+
+    run_pretrain(
+        load_recipe(recipe or "tiny", overrides),
+        output,
+        seed=seed,
+        device=device,
+        images=images,
+        minutes=minutes,
+        progress=make_progress(console.quiet),
+    )
+    console.result(str(output), {"folder": output})
+
+
+# --- printing --------------------------------------------------------------------------------------
+
+
+def _load_recipe(name: str | None, overrides: tuple[str, ...], device: str, console: Console) -> Recipe:
+    """The recipe asked for, else the one that suits the device, saying which."""
+    from augment.recipe import load_recipe
+
+    if name is None:
+        from augment.backbones.choose import choose_recipe_name
+
+        name, line = choose_recipe_name(device)
+        console.say(line)
+    return load_recipe(name, overrides)
+
+
+def _chosen(key: str, values: tuple) -> list[str]:
+    """Repeated options as one override, or none."""
+    return [f"{key}={json.dumps(values)}"] if values else []
+
+
+def _print_plan(
+    console: Console, parts: list[tuple[list[dict[str, Any]], Recipe]], sections: tuple[str, ...]
+) -> None:
+    """What would be run: for each recipe a table of targets, then its settings."""
+    import yaml
+
+    from augment.report.tables import format_rows
+
+    texts, values = [], []
+    for rows, recipe in parts:
+        settings = {name: value for name, value in recipe.to_dict().items() if name in ("name", *sections)}
+        texts.append(f"{format_rows(rows)}\n\n{yaml.safe_dump(settings, sort_keys=False)}")
+        values.append({"plan": rows, "recipe": settings})
+    console.result("\n".join(texts).rstrip(), values)
+
+
+def _say_sheets(console: Console, results: list) -> None:
+    """Where the pictures of a job are, each once."""
+    for sheet in dict.fromkeys(result.sheet for result in results if result.sheet is not None):
+        console.say(f"Sheet: {sheet}")

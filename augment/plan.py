@@ -1,0 +1,145 @@
+"""What a command will do: its targets, folds and settings, found before anything heavy is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from augment.data.folds import split
+from augment.data.sample import Category, Target
+from augment.data.targets import resolve_categories, resolve_targets
+from augment.errors import WorkspaceError
+from augment.recipe import Recipe, load_recipe
+from augment.workspace import Run, RunInfo, Workspace, fold_name
+
+
+@dataclass(frozen=True)
+class Job:
+    """One call of `fit` or `synthesize`: targets that share a fold and a recipe."""
+
+    targets: tuple[Target, ...]
+    fold: int | str
+    recipe: Recipe
+
+    def describe(self, folders: Sequence[Path]) -> list[dict[str, Any]]:
+        """A line of the plan for each target and its run folder: how many images it uses, what is there."""
+        lines = []
+        for target, folder in zip(self.targets, folders, strict=True):
+            fold = split(target.samples, self.recipe.data.protocol, self.fold)
+            run = Run.find(folder)
+            lines.append(
+                {
+                    "target": target.key,
+                    "fold": str(self.fold),
+                    "fit_images": len(fold.fit),
+                    "held_out": len(fold.test),
+                    "good_images": len(target.category.train_good),
+                    "folder": str(folder),
+                    "state": "new" if run is None else run.info()["state"],
+                }
+            )
+        return lines
+
+
+def plan_synthesis(
+    patterns: Sequence[str],
+    data_root: Path | None,
+    workspace: Workspace,
+    fold: int | str | None,
+    recipe_name: str | None,
+    overrides: Sequence[str],
+) -> list[Job]:
+    """What `synthesize` will do with what is fitted in the workspace.
+
+    Args:
+        patterns: targets; none = all that is fitted.
+        data_root: where relative patterns are looked for.
+        workspace: holds the fits.
+        fold: 0, 1 or "all"; None = every fold that is fitted.
+        recipe_name: a recipe for all; None = each fit's own.
+        overrides: `key=value` settings on top of it.
+
+    Raises:
+        WorkspaceError: nothing (of what is named) is fitted.
+    """
+    fits = _finished(workspace, "fit", fold)
+    if patterns:
+        named = {target.key: target for target in resolve_targets(patterns, data_root)}
+        chosen = [(named[info.key], info) for info in fits if info.key in named]
+        missing = f"None of {', '.join(named)} is fitted{_of_fold(fold)}"
+    else:
+        chosen = [(_target_of(info), info) for info in fits]
+        missing = f"Nothing is fitted{_of_fold(fold)}"
+    if not chosen:
+        example = " ".join(patterns) or "DATASET/CATEGORY/DEFECT"
+        raise WorkspaceError(f"{missing} in {workspace.root}. Run `augment fit {example}` first.")
+    jobs: list[Job] = []
+    for target, info in chosen:
+        recipe = load_recipe(recipe_name or str(info.folder / "recipe.yaml"), overrides)
+        for number, job in enumerate(jobs):
+            if (job.fold, job.recipe) == (info.fold, recipe):
+                jobs[number] = replace(job, targets=(*job.targets, target))
+                break
+        else:
+            jobs.append(Job((target,), info.fold, recipe))
+    return jobs
+
+
+def plan_benchmark(
+    patterns: Sequence[str],
+    data_root: Path | None,
+    workspace: Workspace,
+    fold: int | None,
+    recipe_name: str | None,
+    overrides: Sequence[str],
+) -> tuple[list[Category], Recipe]:
+    """The categories that have synthetic images, and the settings to score them with.
+
+    Args: as `plan_synthesis`; patterns name categories, and a recipe left out is that of the synthetic sets.
+
+    Raises:
+        WorkspaceError: there are no synthetic images, or sets with different benchmark settings.
+    """
+    sets = _finished(workspace, "synthetic", fold)
+    if patterns:
+        categories = resolve_categories(patterns, data_root)
+    else:
+        fits = _finished(workspace, "fit", None)
+        roots = {info.key.rpartition("/")[0]: Run.find(info.folder).info()["root"] for info in fits}
+        keys = dict.fromkeys(info.key for info in sets if info.key in roots)
+        categories = resolve_categories([roots[key] for key in keys], None)
+    wanted = {category.key for category in categories}
+    sets = [info for info in sets if info.key in wanted]
+    if not sets:
+        of = f" of {', '.join(sorted(wanted))}" if wanted else ""
+        raise WorkspaceError(
+            f"There are no finished synthetic images{of}{_of_fold(fold)} in {workspace.root}. "
+            "Run `augment synthesize` first."
+        )
+    names = [recipe_name] if recipe_name else [str(info.folder / "recipe.yaml") for info in sets]
+    recipes = [load_recipe(name, overrides) for name in names]
+    if any((other.benchmark, other.data) != (recipes[0].benchmark, recipes[0].data) for other in recipes):
+        raise WorkspaceError(
+            "The synthetic sets were made with different benchmark settings. Say which to use with --recipe."
+        )
+    return categories, recipes[0]
+
+
+def _finished(workspace: Workspace, kind: str, fold: int | str | None) -> list[RunInfo]:
+    return [
+        info
+        for info in workspace.runs()
+        if info.kind == kind and info.state == "done" and fold in (None, info.fold)
+    ]
+
+
+def _of_fold(fold: int | str | None) -> str:
+    return "" if fold is None else f" for {fold_name(fold)}"
+
+
+def _target_of(info: RunInfo) -> Target:
+    """The target a fit has learnt, found again where its images were."""
+    record = Run.find(info.folder).info()
+    return resolve_targets([f"{record['root']}/{record['defect']}"], None)[0]
