@@ -163,7 +163,7 @@ def _changed(mask: np.ndarray, config: MaskConfig, rng: np.random.Generator) -> 
     patch, corner = _surroundings(placed)
     steps = [A.Affine(scale=config.scale, keep_ratio=True, p=1)]
     if config.elastic > 0:
-        steps.append(A.ThinPlateSpline(scale_range=(0, 0.2 * config.elastic), p=1))
+        steps.append(A.ThinPlateSpline(scale_range=(0, 0.1 * config.elastic), p=1))
     patch = _transformed(patch, steps, rng)
     reach = config.translation * np.array(mask.shape)
     return _placed(patch, corner + np.rint(rng.uniform(-reach, reach)).astype(int), mask.shape)
@@ -178,10 +178,10 @@ def _transformed(mask: np.ndarray, steps: Sequence, rng: np.random.Generator) ->
 
 
 def _surroundings(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The square of twice the defect's longer side around it, False beyond the image, and its (top, left)."""
+    """The square of 1.5 times the defect's longer side around it, False beyond the image; its (top, left)."""
     rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
     low, high = np.array([rows[0], columns[0]]), np.array([rows[-1], columns[-1]]) + 1
-    side = max(2 * int((high - low).max()), 8)
+    side = max(3 * int((high - low).max()) // 2, 8)
     corner = (low + high - side) // 2
     return _placed(mask, -corner, (side, side)), corner
 
