@@ -322,33 +322,28 @@ def sample(folder: Path, size: int, seed: int, console: Console) -> None:
 
 
 @main.command(
-    examples="augment pretrain models/tiny\n"
-    "augment pretrain models/mine --images photos --minutes 60 --device cuda"
+    examples="augment pretrain models/tiny --minutes 60\n"
+    "augment pretrain models/small --set pretrain.block_channels=[32,64,128] --device cuda"
 )
 @click.argument("output", type=_folder)
-@option(
-    "Data",
-    "--images",
-    type=click.Path(file_okay=False, exists=True, path_type=Path),
-    help="Folder of images to learn from as well. [default: rendered scenes only]",
-)
 @_settings
 @_seed
 @_device
+@_dtype
 @option(
     "Run",
     "--minutes",
     type=click.FloatRange(min=0, min_open=True),
-    help="Stop after this long. [default: after pretrain.steps]",
+    help="Stop after this long; run again to go on. [default: after pretrain.steps]",
 )
 @output_options  # fmt: skip
 def pretrain(
     output: Path,
-    images: Path | None,
     recipe: str | None,
     overrides: tuple[str, ...],
     seed: int,
     device: str,
+    dtype: str,
     minutes: float | None,
     console: Console,
 ) -> None:
@@ -360,16 +355,19 @@ def pretrain(
     from augment.recipe import load_recipe
     from augment.workspace import make_progress
 
-    run_pretrain(
+    result = run_pretrain(
         load_recipe(recipe or "tiny", overrides),
         output,
         seed=seed,
         device=device,
-        images=images,
+        dtype=dtype,
         minutes=minutes,
         progress=make_progress(console.quiet),
     )
-    console.result(str(output), {"folder": output})
+    state = "done" if result.done else "unfinished"
+    text = f"{result.folder}: {result.steps} steps, loss {result.loss:.4g}, {state}"
+    console.result(text, dataclasses.asdict(result))
+    _say_sheets(console, [result])
 
 
 # --- printing --------------------------------------------------------------------------------------
