@@ -1,7 +1,8 @@
 """Things put together of components, one of which can be left out: circuit board, chip, cable, mesh.
 
-Each function draws one specimen: (rng, size, omit=False) -> Material. With the same generator state, `omit`
-gives the very same specimen with one component missing.
+Each function draws one specimen: (design, rng, size, omit=False) -> Material. `design` draws what a series of
+specimens shares, `rng` what is the specimen's own. With the same generators, `omit` gives the very same
+specimen with one component missing.
 """
 
 from __future__ import annotations
@@ -43,56 +44,72 @@ def _print_marks(rng: np.random.Generator, x: Field, y: Field, width: float, hei
     return blur(marks, 0.4 * size / 256)
 
 
-def circuit_board(rng: np.random.Generator, size: int, omit: bool = False) -> Material:
+def circuit_board(
+    design: np.random.Generator, rng: np.random.Generator, size: int, omit: bool = False
+) -> Material:
     """Solder mask over traces and vias, small components on pads, a white print."""
     unit = size / 256
-    pitch = rng.uniform(24, 40) * unit
-    mask_colour = vary(rng, [(0.07, 0.30, 0.16), (0.08, 0.16, 0.34), (0.10, 0.10, 0.11), (0.40, 0.08, 0.08)])
-    board = flat(size, mask_colour, gloss=rng.uniform(0.05, 0.2))
+    pitch = design.uniform(24, 40) * unit
+    mask_colour = vary(
+        design, [(0.07, 0.30, 0.16), (0.08, 0.16, 0.34), (0.10, 0.10, 0.11), (0.40, 0.08, 0.08)]
+    )
+    board = flat(size, mask_colour, gloss=design.uniform(0.05, 0.2))
     weave = np.float32(0.05) * smooth_noise(rng, size, 2.5 * unit)
     board = replace(board, albedo=board.albedo * (1 + weave)[..., None])
-    turn = rng.choice([0, np.pi / 2]) + rng.normal(0, 0.03)
-    x, y = local_grid(size, (size / 2, size / 2), turn)
+    turn = design.choice([0, np.pi / 2]) + rng.normal(0, 0.02)
+    corner = size / 2 + rng.normal(0, 3, 2) * unit
+    x, y = local_grid(size, tuple(corner), turn)
 
     copper = np.zeros((size, size), np.uint8)
-    for _ in range(rng.integers(8, 18)):
-        points = [rng.integers(-1, 10, 2) * pitch]
+    to_picture = 16 * np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+    for _ in range(design.integers(8, 18)):
+        points = [design.integers(-1, 10, 2) * pitch]
         for _ in range(4):
-            step = rng.choice([-2, -1, 1, 2]) * pitch * np.eye(2)[rng.integers(2)]
-            points.append(points[-1] + step + rng.choice([0, 0.25]) * pitch)
-        lines = np.int32(np.array(points) * 16)
-        cv2.polylines(copper, [lines], False, 255, max(1, round(rng.uniform(1.5, 4) * unit)), cv2.LINE_AA, 4)
+            way = design.integers(8) * np.pi / 4
+            step = design.integers(1, 4) * pitch * np.float32([np.cos(way), np.sin(way)])
+            points.append(points[-1] + step)
+        lines = np.int32((np.array(points) - size / 2) @ to_picture + 16 * corner)
+        cv2.polylines(
+            copper, [lines], False, 255, max(1, round(design.uniform(1.5, 4) * unit)), cv2.LINE_AA, 4
+        )
     copper = copper.astype(np.float32) / 255
     board = board.under(0.5 * copper, albedo=mask_colour * 1.7 + 0.04)
     board = board.under(np.ones_like(copper), height=1.2 * unit * blur(copper, 0.7 * unit))
-    for _ in range(rng.integers(4, 14)):
-        cx, cy = (rng.integers(0, 9, 2) + 0.5 * rng.integers(0, 2, 2)) * pitch - size / 2
+    for _ in range(design.integers(4, 14)):
+        cx, cy = (design.integers(0, 9, 2) + 0.5 * design.integers(0, 2, 2)) * pitch - size / 2
         r = np.hypot(x - cx, y - cy)
-        board = board.under(coverage(r - 4.5 * unit), albedo=rng.choice([SOLDER, GOLD]), gloss=0.3)
+        board = board.under(coverage(r - 4.5 * unit), albedo=design.choice([SOLDER, GOLD]), gloss=0.3)
         board = board.under(coverage(r - 1.9 * unit), albedo=(0.03, 0.03, 0.03), height=-2, gloss=0)
 
-    count = int(rng.integers(4, 9))
-    cells = [(i, j) for i in range(-2, 3) for j in range(-2, 3)]
+    count = int(design.integers(4, 9))
+    reach = int(0.45 * size / (1.75 * pitch))
+    cells = [(i, j) for i in range(-reach, reach + 1) for j in range(-reach, reach + 1)]
     lost = int(rng.integers(count))
-    for index, cell in enumerate(rng.permutation(cells)[:count]):
-        centre = cell * 1.75 * pitch + rng.uniform(-0.2, 0.2, 2) * pitch
+    for index, cell in enumerate(design.permutation(cells)[:count]):
+        centre = cell * 1.75 * pitch + design.uniform(-0.2, 0.2, 2) * pitch
         u, v = x - np.float32(centre[0]), y - np.float32(centre[1])
-        if rng.random() < 0.5:
+        if design.random() < 0.5:
             u, v = v, -u
-        board = _component(rng, board, u, v, pitch, omit and index == lost)
+        board = _component(design, rng, board, u, v, pitch, omit and index == lost)
     return board
 
 
 def _component(
-    rng: np.random.Generator, board: Material, u: Field, v: Field, pitch: float, absent: bool
+    design: np.random.Generator,
+    rng: np.random.Generator,
+    board: Material,
+    u: Field,
+    v: Field,
+    pitch: float,
+    absent: bool,
 ) -> Material:
     """Solder a small component to `board` at the origin of (u, v); `absent` leaves its bare pads."""
     unit = board.unit
-    half = pitch * rng.uniform(0.32, 0.6)
-    wide = half * rng.uniform(0.45, 0.8)
-    body = vary(rng, [(0.06, 0.06, 0.07), (0.10, 0.10, 0.11), (0.55, 0.42, 0.30), (0.62, 0.60, 0.55)])
-    tall = np.float32(rng.uniform(3, 8)) * unit
-    marks = _print_marks(rng, u, v, 1.3 * half, 0.8 * wide)
+    half = pitch * design.uniform(0.32, 0.6)
+    wide = half * design.uniform(0.45, 0.8)
+    body = vary(design, [(0.06, 0.06, 0.07), (0.10, 0.10, 0.11), (0.55, 0.42, 0.30), (0.62, 0.60, 0.55)])
+    tall = np.float32(design.uniform(3, 8)) * unit
+    marks = _print_marks(design, u, v, 1.3 * half, 0.8 * wide)
     grain = 1 + 0.04 * smooth_noise(rng, board.size, 1.5 * unit)
     pads = box_distance(np.abs(u) - half, v, 0.32 * half, wide * 1.05, 1.0)
     silk = np.abs(box_distance(u, v, 1.5 * half, 1.4 * wide)) - 0.7 * unit
@@ -108,14 +125,14 @@ def _component(
     return board.under(0.8 * marks * coverage(part + 3 * unit), albedo=(0.7, 0.7, 0.68))
 
 
-def chip(rng: np.random.Generator, size: int, omit: bool = False) -> Material:
+def chip(design: np.random.Generator, rng: np.random.Generator, size: int, omit: bool = False) -> Material:
     """A moulded IC package with leads on two or four sides, a pin-one dot and a print."""
     unit = size / 256
     x, y = pose(rng, size, 0.04)
-    half_w, half_h = size * rng.uniform(0.2, 0.3), size * rng.uniform(0.15, 0.26)
-    count = int(rng.integers(4, 9))
-    lead_length, lead_width = rng.uniform(14, 26) * unit, 0.42 * 2 * half_w / count
-    quad = rng.random() < 0.4
+    half_w, half_h = size * design.uniform(0.2, 0.3), size * design.uniform(0.15, 0.26)
+    count = int(design.integers(4, 9))
+    lead_length, lead_width = design.uniform(14, 26) * unit, 0.42 * 2 * half_w / count
+    quad = design.random() < 0.4
     lost_side, lost = int(rng.integers(4 if quad else 2)), int(rng.integers(count))
     leads = np.full((size, size), 1e3, np.float32)
     for side in range(4 if quad else 2):
@@ -131,48 +148,48 @@ def chip(rng: np.random.Generator, size: int, omit: bool = False) -> Material:
             lead = box_distance(u - np.float32(at), sign * v - np.float32(reach), width / 2, lead_length, 1.0)
             np.minimum(leads, lead, out=leads)
     package = box_distance(x, y, half_w, half_h, 3 * unit)
-    tall = rng.uniform(8, 14) * unit
-    ground = conveyor(rng, size)
+    tall = design.uniform(8, 14) * unit
+    ground = conveyor(design, rng, size)
     shine = 1 + 0.06 * smooth_noise(rng, size, 3 * unit)
-    metal = vary(rng, METALS[:2])
+    metal = vary(design, METALS[:2])
     out = np.clip(-package / lead_length, -1, 0)
     part = ground.under(
         coverage(leads), albedo=metal * shine[..., None], height=(5 + 4 * out) * unit, gloss=0.35
     )
     grain = fractal_noise(rng, size, 2.5 * unit, 2, 0.7)
-    body = vary(rng, [(0.09, 0.09, 0.10), (0.14, 0.14, 0.15), (0.20, 0.19, 0.18)], 0.01)
+    body = vary(design, [(0.09, 0.09, 0.10), (0.14, 0.14, 0.15), (0.20, 0.19, 0.18)], 0.01)
     part = part.under(
         coverage(package),
         albedo=body * (1 + 0.08 * grain)[..., None],
         height=tall * np.clip(-package / (5 * unit), 0, 1) + 0.2 * unit * grain,
-        gloss=rng.uniform(0.05, 0.15),
+        gloss=design.uniform(0.05, 0.15),
     )
     dot = np.hypot(x + half_w - 13 * unit, y + half_h - 13 * unit) - 5 * unit
     part = part.under(coverage(dot), albedo=body * 0.6, height=tall - 1.5 * unit)
-    ink = np.float32(rng.uniform(0.45, 0.8))
+    ink = np.float32(design.uniform(0.45, 0.8))
     for row in (-0.3, 0.25):
-        marks = _print_marks(rng, x, y - np.float32(row * half_h), 1.3 * half_w, 0.32 * half_h)
+        marks = _print_marks(design, x, y - np.float32(row * half_h), 1.3 * half_w, 0.32 * half_h)
         part = part.under(0.85 * marks, albedo=(ink, ink, ink))
     return replace(part, part=np.minimum(package, leads) < 0)
 
 
-def cable(rng: np.random.Generator, size: int, omit: bool = False) -> Material:
+def cable(design: np.random.Generator, rng: np.random.Generator, size: int, omit: bool = False) -> Material:
     """A cut cable end-on: jacket, insulated cores, copper strands."""
     unit = size / 256
     x, y = pose(rng, size)
-    outer = size * rng.uniform(0.34, 0.43)
-    cores = int(rng.integers(3, 5))
-    jacket = vary(rng, [(0.80, 0.80, 0.78), (0.12, 0.12, 0.13), (0.50, 0.50, 0.50), (0.75, 0.45, 0.12)])
-    ground = conveyor(rng, size)
-    oval = (np.hypot(x, y * rng.uniform(1, 1.06)) - outer).astype(np.float32)
-    saw = streaks(rng, size, 60 * unit, 1.5 * unit, rng.uniform(0, np.pi))
+    outer = size * design.uniform(0.34, 0.43)
+    cores = int(design.integers(3, 5))
+    jacket = vary(design, [(0.80, 0.80, 0.78), (0.12, 0.12, 0.13), (0.50, 0.50, 0.50), (0.75, 0.45, 0.12)])
+    ground = conveyor(design, rng, size)
+    oval = (np.hypot(x, y * design.uniform(1, 1.06)) - outer).astype(np.float32)
+    saw = streaks(rng, size, 60 * unit, 1.5 * unit, design.uniform(0, np.pi))
     part = ground.under(
         coverage(oval),
         albedo=jacket * (1 + 0.04 * saw)[..., None],
         height=6 * unit * np.clip(-oval / (4 * unit), 0, 1) + 0.25 * unit * saw,
         gloss=0.08,
     )
-    colours = rng.permutation(
+    colours = design.permutation(
         np.float32(
             [(0.20, 0.42, 0.65), (0.42, 0.25, 0.14), (0.70, 0.66, 0.15), (0.25, 0.5, 0.25), (0.6, 0.6, 0.6)]
         )
@@ -184,8 +201,9 @@ def cable(rng: np.random.Generator, size: int, omit: bool = False) -> Material:
         a = 2 * np.pi * k / cores
         ring = outer - 9 * unit - core_radius
         u, v = x - np.float32(ring * np.cos(a)), y - np.float32(ring * np.sin(a))
-        r = np.hypot(u, v) - np.float32(core_radius * rng.uniform(0.9, 0.98))
-        strands = _strands(rng, size, u, v, core_radius * rng.uniform(0.5, 0.62))
+        r = np.hypot(u, v) - np.float32(core_radius * design.uniform(0.9, 0.98))
+        strands = _strands(design, rng, size, u, v, core_radius * design.uniform(0.5, 0.62))
+        copper = np.float32([0.66, 0.40, 0.26]) * design.uniform(0.85, 1.15)
         if omit and k == lost:
             part = part.under(coverage(r, 2 * unit), albedo=jacket * 0.2, height=-4 * unit, gloss=0)
             continue
@@ -194,16 +212,17 @@ def cable(rng: np.random.Generator, size: int, omit: bool = False) -> Material:
         part = part.under(
             coverage(r + unit), albedo=insulation, height=6 * unit + 0.2 * unit * saw, gloss=0.1
         )
-        copper = np.float32([0.66, 0.40, 0.26]) * rng.uniform(0.85, 1.15)
         hole = np.hypot(u, v) - np.float32(core_radius * 0.62)
         part = part.under(coverage(hole), albedo=copper * 0.18, height=3 * unit)
         part = part.under(np.minimum(strands, 1), albedo=copper, height=(3 + 4 * strands) * unit, gloss=0.3)
     return replace(part, part=oval < 0)
 
 
-def _strands(rng: np.random.Generator, size: int, u: Field, v: Field, radius: float) -> Field:
+def _strands(
+    design: np.random.Generator, rng: np.random.Generator, size: int, u: Field, v: Field, radius: float
+) -> Field:
     """Dome-shaped coverage of a bundle of wire ends packed in a circle about the origin."""
-    wire = radius / rng.uniform(3.2, 4.6)
+    wire = radius / design.uniform(3.2, 4.6)
     row = np.round(v / np.float32(wire * 1.78))
     du = (u + wire * (row % 2)) / np.float32(2.05 * wire)
     du = (du - np.round(du)) * np.float32(2.05 * wire)
@@ -213,20 +232,21 @@ def _strands(rng: np.random.Generator, size: int, u: Field, v: Field, radius: fl
     return (dome * wear * (np.hypot(u, v) < radius)).astype(np.float32)
 
 
-def mesh(rng: np.random.Generator, size: int, omit: bool = False) -> Material:
+def mesh(design: np.random.Generator, rng: np.random.Generator, size: int, omit: bool = False) -> Material:
     """A woven or welded wire grid over a plain ground."""
     unit = size / 256
-    pitch = rng.uniform(16, 40) * unit
-    wire = pitch * rng.uniform(0.09, 0.2)
-    x, y = local_grid(size, (size / 2, size / 2), rng.choice([0, np.pi / 4]) + rng.normal(0, 0.05))
+    pitch = design.uniform(16, 40) * unit
+    wire = pitch * design.uniform(0.09, 0.2)
+    turn = design.choice([0, np.pi / 4]) + rng.normal(0, 0.05)
+    x, y = local_grid(size, tuple(size * rng.uniform(0.4, 0.6, 2)), turn)
     x = x + 0.5 * unit * smooth_noise(rng, size, 60 * unit)
     y = y + 0.5 * unit * smooth_noise(rng, size, 60 * unit)
-    woven = np.float32(rng.random() < 0.6)
-    ground = conveyor(rng, size)
-    colour = vary(rng, [*METALS, (0.12, 0.12, 0.13)])
+    woven = np.float32(design.random() < 0.6)
+    ground = conveyor(design, rng, size)
+    colour = vary(design, [*METALS, (0.12, 0.12, 0.13)])
     row, column = np.round(y / pitch), np.round(x / pitch)
     part, wires = ground, np.zeros((size, size), bool)
-    lost_at, lost_to = rng.integers(-2, 3, 2), rng.integers(1, 4)
+    lost_at, lost_to = rng.integers(-1, 2, 2), rng.integers(1, 4)
     tint = 1 + 0.05 * streaks(rng, size, 30 * unit, 1.5 * unit, 0)
     for across, along, line in ((y, x, row), (x, y, column)):
         offset = across - line * np.float32(pitch)
@@ -243,6 +263,8 @@ def mesh(rng: np.random.Generator, size: int, omit: bool = False) -> Material:
         lift = np.float32(2.2 * wire) + woven * np.float32(wire) * wave
         height = (lift + np.sqrt(np.maximum(wire**2 - offset**2, 0))).astype(np.float32)
         alpha = coverage(distance) * (height >= part.height - 0.5)
-        part = part.under(alpha, albedo=colour * tint[..., None], height=height, gloss=rng.uniform(0.15, 0.3))
+        part = part.under(
+            alpha, albedo=colour * tint[..., None], height=height, gloss=design.uniform(0.15, 0.3)
+        )
         wires |= distance < 0
     return replace(part, part=wires)

@@ -58,8 +58,8 @@ def crack(rng: np.random.Generator, material: Material, strength: float) -> Mate
     unit = material.unit
     centre = place(rng, material, 20 * unit)
     heading = rng.uniform(0, 2 * np.pi)
-    trunk = walk(rng, centre, heading, rng.uniform(60, 190) * unit, 4 * unit, 0.55, 0.12)
-    widest = rng.uniform(1.4, 3.4) * unit * strength**0.5
+    trunk = walk(rng, centre, heading, rng.uniform(60, 200) * unit, 3 * unit, rng.uniform(0.35, 0.75), 0.1)
+    widest = rng.uniform(0.9, 3.0) * unit * strength**0.5
     ends = np.linspace(0.1, 0.9, len(trunk))
     paths, widths = [trunk], [widest * np.sin(np.pi * ends) ** 0.7 * rng.uniform(0.5, 1.2, len(trunk))]
     for _ in range(rng.integers(0, 4)):
@@ -76,7 +76,8 @@ def crack(rng: np.random.Generator, material: Material, strength: float) -> Mate
         paths.append(branch - branch[0] + root)
         widths.append(0.6 * widest * np.linspace(1, 0.2, len(branch)))
     gap = draw_lines(material.size, paths, widths)
-    opened = material.under(np.minimum(gap * 1.15, 1), albedo=material.albedo * 0.1, gloss=0)
+    murk = np.float32(rng.uniform(0.06, 0.3) / strength)
+    opened = material.under(np.minimum(gap * 1.15, 1), albedo=material.albedo * murk, gloss=0)
     lifted = 2.2 * unit * np.float32(strength) * (0.5 * blur(gap, 3 * unit) - blur(gap, 0.8 * unit))
     return replace(opened, height=material.height + lifted)
 
@@ -162,31 +163,31 @@ def chipped(rng: np.random.Generator, material: Material, strength: float) -> Ma
     unit = material.unit
     size = material.size
     x, y = place_on_edge(rng, material)
-    inward = np.float32([size / 2 - x, size / 2 - y]) / np.float32(np.hypot(size / 2 - x, size / 2 - y) + 1)
-    radius = rng.uniform(12, 30) * unit * strength**0.3
-    centre = (x + 0.45 * radius * inward[0], y + 0.45 * radius * inward[1])
-    depth = np.maximum(
-        blob(rng, size, centre, radius, 0.14), shard(rng, size, centre, 0.9 * radius, int(rng.integers(4, 7)))
+    radius = rng.uniform(13, 34) * unit * strength**0.3
+    inward = np.array([size / 2 - x, size / 2 - y])
+    centre = tuple((x, y) + 0.4 * radius * inward / (np.hypot(*inward) + 1))
+    splinter = shard(rng, size, centre, 0.9 * radius, int(rng.integers(4, 7)))
+    depth = np.maximum(blob(rng, size, centre, radius, 0.16), splinter)
+    broken = coverage(
+        np.maximum(-depth, 12 * unit * (0.5 - blur(material.part.astype(np.float32), unit))), unit
     )
-    depth = np.minimum(depth, 60 * blur(material.part.astype(np.float32), unit) - 24)
-    broken = coverage(-depth, unit)
-    labels, border = voronoi(rng, size, rng.uniform(0.35, 0.7) * radius)
-    tilt = rng.normal(0, 0.55, (101, 2)).astype(np.float32)[labels % 101]
-    facets = tilt[..., 0] * (np.arange(size, dtype=np.float32) - x) + tilt[..., 1] * (
-        np.arange(size, dtype=np.float32)[:, None] - y
-    )
-    ripple = 0.5 * unit * np.sin(np.maximum(depth, 0) * (1.1 / unit) + smooth_noise(rng, size, 12 * unit))
-    tone = rng.choice([0.35, 0.6, 0.9, 1.25, 1.9, 3.0], 101, p=[0.2, 0.2, 0.2, 0.2, 0.12, 0.08]).astype(
-        np.float32
-    )
-    bare = (
-        np.clip(0.08 + _local_tone(material, broken), 0, 0.6)
-        * (0.9 + 0.1 * fractal_noise(rng, size, 6 * unit, 3))[..., None]
-    )
-    body = bare * tone[labels % 101][..., None]
-    edges = np.exp(-border / np.float32(unit))[..., None] * np.float32(rng.uniform(0, 0.35))
-    sunk = material.height * 0.5 + np.clip(facets, -9 * unit, 3 * unit) - 3 * unit + ripple
-    return material.under(broken, albedo=np.clip(body + edges, 0, 1), height=sunk, gloss=0.45)
+
+    bend = 0.22 * radius * smooth_noise(rng, size, 0.8 * radius)
+    labels, border = voronoi(rng, size, rng.uniform(0.55, 1.0) * radius)
+    rows, columns = np.indices((size, size), np.float32)
+    shift = np.int32(np.clip(columns + bend, 0, size - 1)), np.int32(np.clip(rows + bend, 0, size - 1))
+    labels, border = labels[shift[1], shift[0]], border[shift[1], shift[0]]
+    lean = rng.normal(0, 1, (101, 2)).astype(np.float32)[labels % 101]
+    slope = (lean[..., 0] * (columns - centre[0]) + lean[..., 1] * (rows - centre[1])) / np.float32(radius)
+    ripple = np.sin(np.maximum(depth, 0) * (0.9 / unit) + 2 * smooth_noise(rng, size, 15 * unit))
+    level = rng.choice([0.35, 0.6, 0.9, 1.3, 2.2], 101, p=[0.25, 0.25, 0.25, 0.15, 0.1]).astype(np.float32)
+    flash = np.clip(smooth_noise(rng, size, 5 * unit) - 1.3, 0, 1) * np.clip(slope, 0, 1)
+    tone = level[labels % 101] * (1 + 0.45 * slope + 0.06 * ripple)
+    seam = np.exp(-border / np.float32(0.9 * unit)) * np.clip(smooth_noise(rng, size, 12 * unit), 0, 1)
+    bare = np.clip(0.06 + _local_tone(material, broken), 0, 0.6) * np.maximum(tone, 0.1)[..., None]
+    light = np.clip(bare + (0.3 * seam + 0.8 * flash)[..., None], 0, 1)
+    sunk = material.height * 0.5 + unit * (6 * np.tanh(slope) + 0.3 * ripple - 4)
+    return material.under(broken, albedo=light, height=blur(sunk, 0.8 * unit), gloss=0.3)
 
 
 def thread(rng: np.random.Generator, material: Material, strength: float) -> Material:

@@ -1,7 +1,8 @@
 """Single parts on a plain ground: bottle mouth, washer, nut, screw, capsule.
 
-Each function draws one specimen in its own pose: (rng, size) -> Material, with the part's own pixels in
-`Material.part`. Profiles are heights over the ground; the light of `optics` does the rest.
+Each function draws one specimen in its own pose: (design, rng, size) -> Material, with the part's own
+pixels in `Material.part`; `design` draws what a series shares, `rng` what is the specimen's own.
+Profiles are heights over the ground; the light of `optics` does the rest.
 """
 
 from __future__ import annotations
@@ -47,131 +48,141 @@ def _ring(radius: Field, at: float, width: float) -> Field:
     return np.exp(-(((radius - np.float32(at)) / np.float32(width)) ** 2))
 
 
-def bottle(rng: np.random.Generator, size: int) -> Material:
+_GLASS_RINGS = (
+    (0.975, 0.012, -0.30),
+    (0.930, 0.022, 0.55),
+    (0.885, 0.025, -0.40),
+    (0.835, 0.014, 1.00),
+    (0.800, 0.020, -0.25),
+    (0.760, 0.022, 0.40),
+    (0.705, 0.025, -0.35),
+    (0.645, 0.016, 0.35),
+    (0.598, 0.010, 0.25),
+)
+"""Where the wall of a bottle, seen along its axis, is lighter or darker: radius, width, strength."""
+
+
+def bottle(design: np.random.Generator, rng: np.random.Generator, size: int) -> Material:
     """A glass bottle from above on a light box: dark concentric rings around the black mouth.
 
     The wall is refracted light, not relief, so it is painted as a radial profile and lies flat.
     """
     unit = size / 256
-    x, y = pose(rng, size, 0.02)
-    outer = size * rng.uniform(0.42, 0.46)
-    eccentric = rng.normal(0, 1.2, 2) * unit
-    r_out = np.hypot(x, y) / np.float32(outer)
-    r = np.hypot(x - eccentric[0], y - eccentric[1]) / np.float32(outer)
-    angle = np.arctan2(y, x)
+    x, y = pose(rng, size, 0.012)
+    outer = np.float32(size * design.uniform(0.42, 0.46))
+    off_x, off_y = np.float32(rng.normal(0, 1.2, 2) * unit)
+    r_out = np.hypot(x, y) / outer
+    r = np.hypot(x - off_x, y - off_y) / outer
+    east, south = x / (r_out * outer + 1), y / (r_out * outer + 1)
 
-    def arc(start: float, spread: float) -> Field:
-        away = np.angle(np.exp(1j * (angle - start))).astype(np.float32)
-        return np.exp(-((away / np.float32(spread)) ** 2))
+    def arc(spread: float) -> Field:
+        """A random stretch of the circle, `spread` radians long."""
+        at = rng.uniform(0, 2 * np.pi)
+        away = 1 - np.float32(np.cos(at)) * east - np.float32(np.sin(at)) * south
+        return np.exp(-2 * away / np.float32(spread**2))
 
-    glass = vary(rng, [(0.20, 0.20, 0.24), (0.17, 0.21, 0.20), (0.24, 0.18, 0.14)], 0.02)
+    shifts, gains = design.normal(0, 0.006, len(_GLASS_RINGS)), design.uniform(0.7, 1.3, len(_GLASS_RINGS))
+    radii = np.linspace(0, 1.1, 400)
+    profile = np.ones_like(radii)
+    for (at, width, strength), shift, gain in zip(_GLASS_RINGS, shifts, gains, strict=True):
+        profile += strength * gain * _ring(radii, at + shift, width)
     wobble = r + 0.004 * smooth_noise(rng, size, 40 * unit)
-    tone = 0.95 + 0.5 * _ring(wobble, 0.93, 0.025) + 0.9 * _ring(wobble, 0.83, 0.018)
-    tone += (
-        0.35 * _ring(wobble, 0.76, 0.03) - 0.35 * _ring(wobble, 0.88, 0.03) - 0.3 * _ring(wobble, 0.70, 0.03)
-    )
-    tone += 0.30 * _ring(wobble, 0.64, 0.02) + 0.22 * _ring(wobble, 0.595, 0.012)
-    threads = (r > 0.50) & (r < 0.62)
-    tone = tone * (
-        1 + 0.16 * threads * smooth_noise(rng, size, 2 * unit) + 0.06 * smooth_noise(rng, size, 25 * unit)
-    )
-    tone = tone * (0.94 + 0.12 * arc(rng.uniform(0, 6.3), 1.6))
+    tone = np.interp(wobble, radii, profile).astype(np.float32)
+    seeds = np.clip((0.06 - np.abs(r - 0.56)) * 40, 0, 1) * smooth_noise(rng, size, 2 * unit)
+    tone = tone * (1 + 0.14 * seeds + 0.06 * smooth_noise(rng, size, 25 * unit))
+    tone = tone * (0.92 + 0.16 * arc(1.4))
+    glass = vary(design, [(0.20, 0.20, 0.24), (0.17, 0.21, 0.20), (0.24, 0.18, 0.14)], 0.02)
     albedo = tone[..., None] * glass
 
-    rim = vary(rng, [(0.72, 0.38, 0.20), (0.80, 0.50, 0.25), (0.45, 0.50, 0.52)])
+    rim = vary(design, [(0.72, 0.38, 0.20), (0.80, 0.50, 0.25), (0.45, 0.50, 0.52)])
     lip = np.zeros_like(r)
     for _ in range(rng.integers(3, 6)):
         at, width = rng.choice([0.70, 0.745, 0.765]), rng.uniform(0.006, 0.014)
-        lip += (
-            rng.uniform(0.3, 1) * _ring(wobble, at, width) * arc(rng.uniform(0, 6.3), rng.uniform(0.3, 1.3))
-        )
+        lip += rng.uniform(0.3, 1) * _ring(wobble, at, width) * arc(rng.uniform(0.3, 1.3))
     albedo = albedo + np.clip(lip, 0, 1)[..., None] * (rim - albedo)
     for _ in range(rng.integers(2, 6)):
-        at = rng.choice([0.60, 0.66, 0.74, 0.80])
-        glint = _ring(wobble, at, rng.uniform(0.006, 0.012)) * arc(
-            rng.uniform(0, 6.3), rng.uniform(0.03, 0.15)
-        )
-        albedo = albedo + (rng.uniform(0.3, 0.75) * glint)[..., None]
+        at, width = rng.choice([0.60, 0.66, 0.74, 0.80]), rng.uniform(0.006, 0.012)
+        glint = rng.uniform(0.3, 0.75) * _ring(wobble, at, width) * arc(rng.uniform(0.03, 0.15))
+        albedo = albedo + glint[..., None]
 
-    mouth = coverage((r - np.float32(rng.uniform(0.485, 0.52))) * np.float32(outer), 1.5 * unit)
-    lit_bottom = 0.05 * np.exp(-(((x - eccentric[1] * 6) ** 2 + y**2) / (0.09 * outer * outer)))
-    hollow = (0.3 * glass + lit_bottom[..., None] * np.float32([1, 1, 1.1])) * (
-        1 + 0.08 * smooth_noise(rng, size, 9 * unit)
-    )[..., None]
-    edge_line = _ring(r, 0.505, 0.008)[..., None] * np.float32([0.22, 0.10, 0.07])
-    albedo = albedo + mouth[..., None] * (hollow - albedo) + edge_line
+    mouth = coverage((r - np.float32(design.uniform(0.485, 0.51))) * outer, 1.5 * unit)
+    lit_bottom = 0.06 * np.exp(-((x - 6 * off_y) ** 2 + (y + 6 * off_x) ** 2) / (0.05 * outer * outer))
+    hollow = (0.28 * glass + lit_bottom[..., None]) * (1 + 0.05 * smooth_noise(rng, size, 30 * unit))[
+        ..., None
+    ]
+    albedo = albedo + mouth[..., None] * (hollow - albedo)
+    albedo = albedo + _ring(r, 0.505, 0.008)[..., None] * np.float32([0.22, 0.10, 0.07])
 
-    ground = flat(size, np.float32([0.98, 0.98, 0.98]) * rng.uniform(0.97, 1.08))
-    body = coverage((r_out - 1) * np.float32(outer), 4 * unit)
-    fade = 1 - 0.35 * np.exp(-np.maximum(r_out - 1, 0) * np.float32(18))
-    ground = replace(ground, albedo=ground.albedo * fade[..., None])
-    bottle = ground.under(body, albedo=albedo.astype(np.float32), gloss=0.02)
-    return replace(bottle, part=r_out < 0.99)
+    fade = 1 - 0.3 * np.exp(-np.maximum(r_out - 1, 0) * np.float32(22))
+    white = flat(size, np.float32([1, 1, 1]) * design.uniform(1.05, 1.25))
+    ground = replace(white, albedo=white.albedo * fade[..., None])
+    seen = ground.under(coverage((r_out - 1) * outer, 4 * unit), albedo=albedo, gloss=0.02)
+    return replace(seen, part=r_out < 0.99, brittle=(np.abs(r - 0.68) < 0.1) | (np.abs(r_out - 0.98) < 0.01))
 
 
-def washer(rng: np.random.Generator, size: int) -> Material:
+def washer(design: np.random.Generator, rng: np.random.Generator, size: int) -> Material:
     """A flat metal or rubber ring, turned or stamped."""
     unit = size / 256
     x, y = pose(rng, size)
     r = np.hypot(x, y)
-    outer = size * rng.uniform(0.28, 0.43)
-    inner = outer * rng.uniform(0.35, 0.72)
+    outer = size * design.uniform(0.28, 0.43)
+    inner = outer * design.uniform(0.35, 0.72)
     distance = np.maximum(r - outer, inner - r).astype(np.float32)
-    ground = conveyor(rng, size)
-    rubber = rng.random() < 0.25
+    ground = conveyor(design, rng, size)
+    rubber = design.random() < 0.25
     turned = np.interp(r, np.arange(size), blur(rng.standard_normal((1, size)).astype(np.float32), 0.8)[0])
     tone = _worn(rng, size) * (1 + (0 if rubber else 0.05) * turned)
-    colour = vary(rng, [(0.12, 0.12, 0.12), (0.45, 0.14, 0.10)] if rubber else METALS)
-    height = _bevel(distance, 4 * unit, rng.uniform(5, 12) * unit) + np.float32(0.25 * unit) * turned
+    colour = vary(design, [(0.12, 0.12, 0.12), (0.45, 0.14, 0.10)] if rubber else METALS)
+    height = _bevel(distance, 4 * unit, design.uniform(5, 12) * unit) + np.float32(0.25 * unit) * turned
     ring = ground.under(
         coverage(distance),
         albedo=(tone[..., None] * colour).astype(np.float32),
         height=height.astype(np.float32),
-        gloss=0.05 if rubber else rng.uniform(0.1, 0.35),
+        gloss=0.05 if rubber else design.uniform(0.1, 0.35),
     )
     return replace(ring, part=distance < 0)
 
 
-def nut(rng: np.random.Generator, size: int) -> Material:
+def nut(design: np.random.Generator, rng: np.random.Generator, size: int) -> Material:
     """A hexagon nut: chamfered corners, threaded bore."""
     unit = size / 256
     x, y = pose(rng, size)
     r = np.hypot(x, y)
-    width = size * rng.uniform(0.27, 0.36)
-    bore = width * rng.uniform(0.45, 0.6)
+    width = size * design.uniform(0.27, 0.36)
+    bore = width * design.uniform(0.45, 0.6)
     hexagon = polygon_distance(x, y, width, 6)
     distance = np.maximum(hexagon, bore - r).astype(np.float32)
-    thick = rng.uniform(14, 24) * unit
+    thick = design.uniform(14, 24) * unit
     height = _bevel(hexagon, 3 * unit, thick) - np.maximum(r - 0.97 * width, 0) * np.float32(0.7)
     height -= np.clip(bore + 7 * unit - r, 0, 7 * unit) * np.float32(0.8)
     tone = _worn(rng, size, 0.05) * (1 + 0.04 * smooth_noise(rng, size, 2 * unit))
-    ground = conveyor(rng, size)
+    ground = conveyor(design, rng, size)
     angle = np.arctan2(y, x)
     thread = 0.5 + 0.5 * np.sin((bore - r) / (2.2 * unit) + angle)
     wall = coverage(np.maximum(r - bore, bore - 9 * unit - r).astype(np.float32))
-    metal = vary(rng, METALS)
+    metal = vary(design, METALS)
     ground = ground.under(wall, albedo=(thread[..., None] * 0.6 * metal).astype(np.float32), height=0)
     part = ground.under(
         coverage(distance),
         albedo=(tone[..., None] * metal).astype(np.float32),
         height=np.maximum(height, 0).astype(np.float32),
-        gloss=rng.uniform(0.1, 0.3),
+        gloss=design.uniform(0.1, 0.3),
     )
     return replace(part, part=distance < 0)
 
 
-def screw(rng: np.random.Generator, size: int) -> Material:
+def screw(design: np.random.Generator, rng: np.random.Generator, size: int) -> Material:
     """A screw lying on its side: head, shank, thread, tip."""
     unit = size / 256
     x, y = pose(rng, size, 0.03)
-    length, radius = size * rng.uniform(0.34, 0.4), size * rng.uniform(0.035, 0.055)
-    pitch = rng.uniform(7, 11) * unit
+    length, radius = size * design.uniform(0.34, 0.4), size * design.uniform(0.035, 0.055)
+    pitch = design.uniform(7, 11) * unit
     tip = np.clip((length - x) / (0.18 * 2 * length), 0, 1)
     ridge = np.abs(((x + 0.28 * y) / pitch) % 1 - 0.5) * 2
     threaded = x > -0.35 * length
     reach = radius * (tip**0.7) * np.where(threaded, 0.82 + 0.32 * ridge, 0.95)
     shank = np.maximum(np.abs(y) - reach, np.maximum(-x - 0.9 * length, x - length)).astype(np.float32)
-    head_radius = radius * rng.uniform(1.9, 2.4)
+    head_radius = radius * design.uniform(1.9, 2.4)
     flare = np.clip((x + length) / (1.3 * radius), 0, 1)
     head_reach = head_radius * (1 - 0.55 * flare)
     head = np.maximum(np.abs(y) - head_reach, np.maximum(-x - length, x + length - 1.5 * radius)).astype(
@@ -180,22 +191,22 @@ def screw(rng: np.random.Generator, size: int) -> Material:
     distance = np.minimum(shank, head)
     reach = np.where(head < shank, head_reach, reach)
     height = np.sqrt(np.maximum(reach**2 - y**2, 0)) * 0.9
-    ground = conveyor(rng, size)
+    ground = conveyor(design, rng, size)
     tone = _worn(rng, size, 0.05) * np.where(threaded & (head > 0), 0.75 + 0.4 * ridge, 1)
     part = ground.under(
         coverage(distance),
-        albedo=(tone[..., None] * vary(rng, [*METALS, (0.16, 0.16, 0.17)])).astype(np.float32),
+        albedo=(tone[..., None] * vary(design, [*METALS, (0.16, 0.16, 0.17)])).astype(np.float32),
         height=blur(height.astype(np.float32), 0.6 * unit),
-        gloss=rng.uniform(0.15, 0.4),
+        gloss=design.uniform(0.15, 0.4),
     )
     return replace(part, part=distance < 0)
 
 
-def capsule(rng: np.random.Generator, size: int) -> Material:
+def capsule(design: np.random.Generator, rng: np.random.Generator, size: int) -> Material:
     """A two-coloured gelatine capsule or a coated tablet, with a printed band."""
     unit = size / 256
     x, y = pose(rng, size, 0.04)
-    radius, half = size * rng.uniform(0.11, 0.17), size * rng.uniform(0.3, 0.38)
+    radius, half = size * design.uniform(0.11, 0.17), size * design.uniform(0.3, 0.38)
     cap = np.where(x > 0, 1.04, 1.0)
     distance = box_distance(x, y / cap, half, radius, radius).astype(np.float32)
     height = np.sqrt(np.maximum(radius**2 - np.minimum(distance + radius, radius) ** 2, 0)) * 0.8
@@ -206,16 +217,16 @@ def capsule(rng: np.random.Generator, size: int) -> Material:
         (0.90, 0.65, 0.18),
         (0.25, 0.5, 0.3),
     ]
-    left, right = vary(rng, colours), vary(rng, colours)
+    left, right = vary(design, colours), vary(design, colours)
     albedo = np.where((x > 0)[..., None], right, left) * _worn(rng, size, 0.012)[..., None]
     print_at = (np.abs(y) < 0.22 * radius) & (np.abs(x + 0.5 * half) < 0.22 * half)
     glyphs = np.float32(print_at) * (np.sin(x / (1.3 * unit)) * np.sin(x / (2.9 * unit) + 1) > -0.1)
     albedo = albedo * (1 - 0.65 * blur(np.float32(glyphs), 0.6 * unit)[..., None])
-    ground = conveyor(rng, size)
+    ground = conveyor(design, rng, size)
     part = ground.under(
         coverage(distance),
         albedo=albedo.astype(np.float32),
         height=height.astype(np.float32),
-        gloss=rng.uniform(0.3, 0.7),
+        gloss=design.uniform(0.3, 0.7),
     )
     return replace(part, part=distance < 0)

@@ -26,12 +26,14 @@ class Material:
         height: float32 (S, S), elevation in pixels.
         gloss: float32 (S, S), strength of the highlight, 0 for matt.
         part: bool (S, S), the inspected part: where a defect may lie.
+        brittle: bool (S, S), where the part may chip; None is along its border.
     """
 
     albedo: np.ndarray
     height: Field
     gloss: Field
     part: np.ndarray
+    brittle: np.ndarray | None = None
 
     @property
     def size(self) -> int:
@@ -52,17 +54,31 @@ class Material:
     ) -> Material:
         """This material with another laid over it, `alpha` (S, S) thick; what is not given stays."""
 
-        alpha = np.asarray(alpha, np.float32)
+        window = _extent(alpha)
+        weight = np.asarray(alpha[window], np.float32)
 
-        def mix(below: np.ndarray, above: np.ndarray | float, weight: np.ndarray) -> np.ndarray:
-            return below + weight * (np.asarray(above, np.float32) - below)
+        def mix(below: np.ndarray, above: Colour | Field | float | None, weight: np.ndarray) -> np.ndarray:
+            if above is None:
+                return below
+            above = np.asarray(above, np.float32)
+            mixed = below.copy()
+            mixed[window] += weight * ((above[window] if above.ndim > 1 else above) - mixed[window])
+            return mixed
 
         return replace(
             self,
-            albedo=self.albedo if albedo is None else mix(self.albedo, albedo, alpha[..., None]),
-            height=self.height if height is None else mix(self.height, height, alpha),
-            gloss=self.gloss if gloss is None else mix(self.gloss, gloss, alpha),
+            albedo=mix(self.albedo, albedo, weight[..., None]),
+            height=mix(self.height, height, weight),
+            gloss=mix(self.gloss, gloss, weight),
         )
+
+
+def _extent(alpha: Field) -> tuple[slice, slice]:
+    """The smallest window that holds every nonzero pixel of `alpha`."""
+    rows, columns = np.flatnonzero(alpha.any(1)), np.flatnonzero(alpha.any(0))
+    if not len(rows):
+        return slice(0, 0), slice(0, 0)
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
 def flat(size: int, albedo: Colour, gloss: float = 0.0) -> Material:
@@ -97,16 +113,16 @@ class Light:
     sharpness: float
 
     @classmethod
-    def draw(cls, rng: np.random.Generator, dome: bool) -> Light:
+    def draw(cls, station: np.random.Generator, dome: bool) -> Light:
         """A lamp at the side, or (`dome`) an almost shadowless diffuse light."""
-        warmth = rng.normal(0, 0.035)
+        warmth = station.normal(0, 0.035)
         return cls(
-            azimuth=rng.uniform(0, 2 * np.pi),
-            elevation=np.radians(rng.uniform(55, 80) if dome else rng.uniform(32, 65)),
-            distance=rng.uniform(2.5, 5) if dome else rng.uniform(1.7, 4),
-            ambient=rng.uniform(0.75, 0.92) if dome else rng.uniform(0.3, 0.6),
+            azimuth=station.uniform(0, 2 * np.pi),
+            elevation=np.radians(station.uniform(55, 80) if dome else station.uniform(32, 65)),
+            distance=station.uniform(2.5, 5) if dome else station.uniform(1.7, 4),
+            ambient=station.uniform(0.75, 0.92) if dome else station.uniform(0.3, 0.6),
             colour=np.float32([1 + warmth, 1, 1 - warmth]),
-            sharpness=rng.uniform(12, 60),
+            sharpness=station.uniform(12, 60),
         )
 
     def shade(self, material: Material) -> np.ndarray:
@@ -174,22 +190,22 @@ class Camera:
     noise: np.ndarray
 
     @classmethod
-    def draw(cls, rng: np.random.Generator, size: int) -> Camera:
-        """A camera and one exposure of it."""
+    def draw(cls, station: np.random.Generator, rng: np.random.Generator, size: int) -> Camera:
+        """The camera of a `station`, and one exposure of it by `rng`."""
         x, y = pixel_grid(size)
         radius = ((x - size / 2) ** 2 + (y - size / 2) ** 2) / (size * size / 2)
-        vignette = 1 - np.float32(rng.choice([0, rng.uniform(0, 0.3)])) * radius
-        uneven = 1 + np.float32(rng.uniform(0, 0.05)) * smooth_noise(rng, size, size / 1.5)
-        grey = bool(rng.random() < 0.2)
+        vignette = 1 - np.float32(station.choice([0, station.uniform(0, 0.3)])) * radius
+        uneven = 1 + np.float32(station.uniform(0, 0.05)) * smooth_noise(station, size, size / 1.5)
+        grey = bool(station.random() < 0.2)
         grain = rng.standard_normal((size, size, 1 if grey else 3), dtype=np.float32)
         return cls(
             gain=(vignette * uneven)[..., None],
-            blur=float(rng.uniform(0.35, 0.95)) * size / 256,
-            exposure=float(rng.uniform(0.85, 1.12)),
-            contrast=float(rng.uniform(0.9, 1.15)),
+            blur=float(station.uniform(0.35, 0.95)) * size / 256,
+            exposure=float(station.uniform(0.85, 1.12)),
+            contrast=float(station.uniform(0.9, 1.15)),
             grey=grey,
-            shot=float(rng.uniform(0.002, 0.014)),
-            read=float(rng.uniform(0.001, 0.006)),
+            shot=float(station.uniform(0.002, 0.014)),
+            read=float(station.uniform(0.001, 0.006)),
             noise=blur(grain, 0.45).reshape(grain.shape),
         )
 

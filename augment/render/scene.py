@@ -92,6 +92,7 @@ _VISIBLE = 9.0
 """Grey levels of 255 by which a pixel must differ to count as changed."""
 _LEAST = 24
 """Changed pixels, at 256 px, under which a defect is painted anew and stronger."""
+_STRENGTHS = (1.0, 1.5, 2.2, 3.0, 4.0)
 
 
 @dataclass(frozen=True)
@@ -114,62 +115,67 @@ class Scene:
 
 
 def render_scene(
-    rng: np.random.Generator, size: int = 256, kind: str | None = None, defect: str | None = None
+    rng: np.random.Generator,
+    size: int = 256,
+    kind: str | None = None,
+    defect: str | None = None,
+    series: int | None = None,
 ) -> Scene:
     """Render one specimen of `kind` with `defect`; what is None is drawn at random.
 
-    The clean picture depends on the generator and the kind alone, not on the defect.
+    The clean picture does not depend on the defect: the same state of `rng` gives the same `clean`.
 
     Args:
-        rng: the only source of chance; the same state gives the same bytes.
+        rng: the source of chance; the same state gives the same bytes.
         size: side in pixels, at least 64.
         kind: a key of `KINDS`.
-        defect: one of the kind's defects, any of `DEFECTS`, or "good" for none.
+        defect: "good" for none, any of `DEFECTS`, or "missing part" where the kind has components.
+        series: specimens of one series (>= 0) are of one design, under one light and one camera.
 
     Raises:
         TargetError: no such kind or defect, or one the kind cannot have.
     """
-    seeds = rng.integers(2**63, size=4)
-    choice, wear = np.random.default_rng(seeds[0]), np.random.default_rng(seeds[3])
-    kind = kind if kind is not None else str(choice.choice(sorted(KINDS)))
-    if kind not in KINDS:
+    choice_seed, series_seed, specimen_seed, wear_seed = (int(seed) for seed in rng.integers(2**63, size=4))
+    if kind is None:
+        kind = str(np.random.default_rng(choice_seed).choice(sorted(KINDS)))
+    elif kind not in KINDS:
         raise TargetError(f"Nothing called '{kind}' can be rendered. {suggest(kind, KINDS)}")
-    defect = defect if defect is not None else str(wear.choice(KINDS[kind].defects))
+    wear = np.random.default_rng(wear_seed)
     allowed = {*DEFECTS, GOOD, *([MISSING] if KINDS[kind].omits else [])}
-    if defect not in allowed:
+    if defect is None:
+        defect = str(wear.choice(KINDS[kind].defects))
+    elif defect not in allowed:
         raise TargetError(f"A {kind} cannot be rendered with '{defect}'. {suggest(defect, allowed)}")
-    return _render(seeds, size, kind, defect, wear)
+    series = series_seed if series is None else series
 
+    def specimen(**options: bool) -> Material:
+        design = np.random.default_rng([series, 0])
+        return KINDS[kind].build(design, np.random.default_rng([specimen_seed, 0]), size, **options)
 
-def _render(seeds: np.ndarray, size: int, kind: str, defect: str, wear: np.random.Generator) -> Scene:
-    build = KINDS[kind].build
-    material = build(np.random.default_rng(seeds[1]), size)
-    optics = np.random.default_rng(seeds[2])
-    light, camera = Light.draw(optics, KINDS[kind].dome), Camera.draw(optics, size)
-
-    def photograph(subject: Material) -> np.ndarray:
-        return camera.expose(light.shade(subject))
-
-    clean = photograph(material)
+    station = np.random.default_rng([series, 1])
+    light = Light.draw(station, KINDS[kind].dome)
+    camera = Camera.draw(station, np.random.default_rng([specimen_seed, 1]), size)
+    material = specimen()
+    clean = camera.expose(light.shade(material))
+    mask = np.zeros((size, size), bool)
     if defect == GOOD:
-        return Scene(clean, clean, np.zeros((size, size), bool), kind, defect)
-    if defect == MISSING:
-        image = photograph(build(np.random.default_rng(seeds[1]), size, omit=True))
+        return Scene(clean, clean, mask, kind, defect)
+    for strength in _STRENGTHS:
+        damaged = specimen(omit=True) if defect == MISSING else _damage(wear, material, defect, strength)
+        image = camera.expose(light.shade(damaged))
         mask = changed(image, clean)
-    else:
-        for strength in (1.0, 1.5, 2.2, 3.0, 4.0):
-            damaged = DEFECTS[defect](wear, material, strength)
-            image = photograph(damaged if defect in _LOOSE else _confine(damaged, material))
-            mask = changed(image, clean)
-            if mask.sum() >= _LEAST * (size / 256) ** 2:
-                break
+        if mask.sum() >= _LEAST * (size / 256) ** 2:
+            break
     return Scene(np.where(mask[..., None], image, clean), clean, mask, kind, defect)
 
 
-def _confine(damaged: Material, material: Material) -> Material:
-    """`damaged` on the part, `material` beside it."""
-    part = material.part.astype(np.float32)
-    return material.under(blur(part, 0.6), damaged.albedo, damaged.height, damaged.gloss)
+def _damage(rng: np.random.Generator, material: Material, defect: str, strength: float) -> Material:
+    """`material` with a defect that stays on the part, unless it is of the kind that lies on top."""
+    damaged = DEFECTS[defect](rng, material, strength)
+    if defect in _LOOSE:
+        return damaged
+    part = blur(material.part.astype(np.float32), 0.6)
+    return material.under(part, damaged.albedo, damaged.height, damaged.gloss)
 
 
 def changed(image: np.ndarray, clean: np.ndarray) -> np.ndarray:

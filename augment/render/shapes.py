@@ -19,11 +19,10 @@ def place(rng: np.random.Generator, material: Material, margin: float) -> Point:
 
 
 def place_on_edge(rng: np.random.Generator, material: Material) -> Point:
-    """A random (x, y) on the border of the part, or anywhere where the part fills the picture."""
-    border = material.part & ~cv2.erode(material.part.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(
-        bool
-    )
-    return _pick(rng, border if border.any() else material.part)
+    """A random (x, y) where the part may chip: its brittle zone or its border, else anywhere."""
+    core = cv2.erode(material.part.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=1)
+    edge = material.part & (core == 0) if material.brittle is None else material.brittle
+    return _pick(rng, edge if edge.any() else material.part)
 
 
 def _pick(rng: np.random.Generator, candidates: np.ndarray) -> Point:
