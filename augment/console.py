@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import logging
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -68,10 +70,25 @@ class Commands(click.Group):
 
 
 class _StderrHandler(logging.Handler):
-    """Prints log records of this package to whatever stderr is at the time."""
+    """Prints records on whatever stderr is at the time."""
 
     def emit(self, record: logging.LogRecord) -> None:
         click.echo(f"{record.levelname.capitalize()}: {record.getMessage()}", err=True)
+
+
+@contextmanager
+def _logging_to_stderr(quiet: bool, verbose: bool) -> Iterator[None]:
+    """Show this package's warnings: with `verbose` everything it logs, with `quiet` errors only."""
+    logger = logging.getLogger("augment")
+    handler, level = _StderrHandler(), logger.level
+    handler.setLevel(logging.ERROR if quiet else logging.NOTSET)
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG if verbose else logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,8 +123,8 @@ def stack(*options: Callable) -> Callable:
     """Several options as one decorator, in the order they are to be shown."""
 
     def decorate(function: Callable) -> Callable:
-        for option in reversed(options):
-            function = option(function)
+        for decorator in reversed(options):
+            function = decorator(function)
         return function
 
     return decorate
@@ -117,16 +134,12 @@ def output_options(function: Callable) -> Callable:
     """Add -q, -v and --json, and pass the command one `console` in their place."""
 
     @click.pass_context
+    @functools.wraps(function)
     def wrapper(ctx: click.Context, quiet: bool, verbose: bool, as_json: bool, **options: Any) -> Any:
-        logger = logging.getLogger("augment")
-        logger.setLevel(logging.DEBUG if verbose else logging.ERROR if quiet else logging.WARNING)
-        logger.handlers = [_StderrHandler()]
-        logger.propagate = False
         console = ctx.meta[_META] = Console(quiet, verbose, as_json)
-        return function(console=console, **options)
+        with _logging_to_stderr(quiet, verbose):
+            return function(console=console, **options)
 
-    wrapper.__name__, wrapper.__doc__ = function.__name__, function.__doc__
-    wrapper.__click_params__ = getattr(function, "__click_params__", [])
     return stack(
         option("Output", "-q", "--quiet", is_flag=True, help="Print the result only: no chatter, no bars."),
         option("Output", "-v", "--verbose", is_flag=True, help="Say more; show the traceback of an error."),

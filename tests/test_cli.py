@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shlex
 from pathlib import Path
 
@@ -262,6 +263,32 @@ def test_benchmark_finds_the_categories_that_have_synthetic_images(run, small_ca
     assert [(row["category"], row["detector"]) for row in part["plan"]] == [("parts/washer", "unet")]
     assert part["recipe"]["benchmark"]["seeds"] == [3, 4]
     assert_one_line_error(run("benchmark", "--fold", 1), "fold1", "augment synthesize")
+
+
+# --- logging and the sample ------------------------------------------------------------------------
+
+
+def test_warnings_of_the_library_are_shown_unless_quiet(run, monkeypatch):
+    def warn(*_):
+        logging.getLogger("augment.data").warning("careful with %s", "000.png")
+        logging.getLogger("augment.data").info("details")
+        return []
+
+    monkeypatch.setattr("augment.listing.list_things", warn)
+    assert run("list", "runs").stderr.splitlines()[0] == "Warning: careful with 000.png"
+    assert "Info: details" in run("list", "runs", "-v").stderr
+    assert run("list", "runs", "-q").stderr == ""
+    assert not logging.getLogger("augment").handlers
+
+
+def test_the_sample_can_be_fitted_by_its_folder(run):
+    result = run("sample", "--size", 64)
+    assert result.stdout.strip() == "sample"
+    (part,) = json.loads(run("fit", "sample", "--recipe", "quick", "--dry-run", "--json").stdout)
+    assert len(part["plan"]) == 4 and all(row["held_out"] > 0 for row in part["plan"])
+    before = {path: path.read_bytes() for path in Path("sample").rglob("*.png")}
+    assert run("sample", "--size", 64).exit_code == 0
+    assert {path: path.read_bytes() for path in Path("sample").rglob("*.png")} == before
 
 
 # --- lists -----------------------------------------------------------------------------------------
