@@ -22,11 +22,15 @@ def _local_tone(material: Material, alpha: Field) -> np.ndarray:
 
 
 def _contrasting(rng: np.random.Generator, tone: np.ndarray, least: float = 0.18) -> float:
-    """A grey level clearly lighter or darker than the colour `tone`."""
+    """A grey level in [0.02, 1.1] clearly lighter or darker than the colour `tone`."""
     level = float(np.mean(tone))
-    lighter, darker = level + rng.uniform(least, 0.45), level - rng.uniform(least, 0.45)
-    choice = lighter if (rng.random() < 0.5 or darker < 0.02) else darker
-    return float(np.clip(choice if choice < 0.95 else darker, 0.02, 1))
+    step = rng.uniform(least, max(0.45, least))
+    lighter = rng.random() < 0.5
+    if level + step > 1.1:
+        lighter = False
+    elif level - step < 0.02:
+        lighter = True
+    return float(np.clip(level + step if lighter else level - step, 0.02, 1.1))
 
 
 def scratch(rng: np.random.Generator, material: Material, strength: float) -> Material:
@@ -168,9 +172,9 @@ def chipped(rng: np.random.Generator, material: Material, strength: float) -> Ma
     centre = tuple((x, y) + 0.4 * radius * inward / (np.hypot(*inward) + 1))
     splinter = shard(rng, size, centre, 0.9 * radius, int(rng.integers(4, 7)))
     depth = np.maximum(blob(rng, size, centre, radius, 0.16), splinter)
-    broken = coverage(
-        np.maximum(-depth, 12 * unit * (0.5 - blur(material.part.astype(np.float32), unit))), unit
-    )
+    zone = material.part if material.brittle is None else material.brittle
+    outside = 12 * unit * (0.5 - blur(zone.astype(np.float32), unit))
+    broken = coverage(np.maximum(-depth, outside), 1.6 * unit)
 
     bend = 0.22 * radius * smooth_noise(rng, size, 0.8 * radius)
     labels, border = voronoi(rng, size, rng.uniform(0.55, 1.0) * radius)
@@ -179,15 +183,15 @@ def chipped(rng: np.random.Generator, material: Material, strength: float) -> Ma
     labels, border = labels[shift[1], shift[0]], border[shift[1], shift[0]]
     lean = rng.normal(0, 1, (101, 2)).astype(np.float32)[labels % 101]
     slope = (lean[..., 0] * (columns - centre[0]) + lean[..., 1] * (rows - centre[1])) / np.float32(radius)
-    ripple = np.sin(np.maximum(depth, 0) * (0.9 / unit) + 2 * smooth_noise(rng, size, 15 * unit))
-    level = rng.choice([0.35, 0.6, 0.9, 1.3, 2.2], 101, p=[0.25, 0.25, 0.25, 0.15, 0.1]).astype(np.float32)
+    ripple = np.sin(np.hypot(columns - x, rows - y) * (0.9 / unit) + lean[..., 0])
+    level = rng.choice([0.35, 0.6, 0.9, 1.3, 2.2], 101, p=[0.25, 0.3, 0.25, 0.13, 0.07]).astype(np.float32)
     flash = np.clip(smooth_noise(rng, size, 5 * unit) - 1.3, 0, 1) * np.clip(slope, 0, 1)
     tone = level[labels % 101] * (1 + 0.45 * slope + 0.06 * ripple)
     seam = np.exp(-border / np.float32(0.9 * unit)) * np.clip(smooth_noise(rng, size, 12 * unit), 0, 1)
     bare = np.clip(0.06 + _local_tone(material, broken), 0, 0.6) * np.maximum(tone, 0.1)[..., None]
-    light = np.clip(bare + (0.3 * seam + 0.8 * flash)[..., None], 0, 1)
-    sunk = material.height * 0.5 + unit * (6 * np.tanh(slope) + 0.3 * ripple - 4)
-    return material.under(broken, albedo=light, height=blur(sunk, 0.8 * unit), gloss=0.3)
+    light = np.clip(bare + (0.25 * seam + 0.7 * flash)[..., None], 0, 1)
+    sunk = material.height * 0.5 + unit * (4 * np.tanh(slope) + 0.2 * ripple - 1)
+    return material.under(broken, albedo=light, height=blur(sunk, unit), gloss=0.3)
 
 
 def thread(rng: np.random.Generator, material: Material, strength: float) -> Material:

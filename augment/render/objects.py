@@ -49,14 +49,14 @@ def _ring(radius: Field, at: float, width: float) -> Field:
 
 
 _GLASS_RINGS = (
-    (0.975, 0.012, -0.30),
-    (0.930, 0.022, 0.55),
-    (0.885, 0.025, -0.40),
-    (0.835, 0.014, 1.00),
-    (0.800, 0.020, -0.25),
-    (0.760, 0.022, 0.40),
-    (0.705, 0.025, -0.35),
-    (0.645, 0.016, 0.35),
+    (0.970, 0.018, -0.35),
+    (0.915, 0.035, 0.45),
+    (0.868, 0.018, -0.30),
+    (0.838, 0.013, 0.85),
+    (0.800, 0.030, -0.20),
+    (0.752, 0.016, 0.30),
+    (0.690, 0.035, -0.30),
+    (0.632, 0.014, 0.30),
     (0.598, 0.010, 0.25),
 )
 """Where the wall of a bottle, seen along its axis, is lighter or darker: radius, width, strength."""
@@ -117,7 +117,7 @@ def bottle(design: np.random.Generator, rng: np.random.Generator, size: int) -> 
     white = flat(size, np.float32([1, 1, 1]) * design.uniform(1.05, 1.25))
     ground = replace(white, albedo=white.albedo * fade[..., None])
     seen = ground.under(coverage((r_out - 1) * outer, 4 * unit), albedo=albedo, gloss=0.02)
-    return replace(seen, part=r_out < 0.99, brittle=(np.abs(r - 0.68) < 0.1) | (np.abs(r_out - 0.98) < 0.01))
+    return replace(seen, part=r_out < 0.99, brittle=(r > 0.515) & (r_out < 0.985))
 
 
 def washer(design: np.random.Generator, rng: np.random.Generator, size: int) -> Material:

@@ -26,7 +26,7 @@ class Material:
         height: float32 (S, S), elevation in pixels.
         gloss: float32 (S, S), strength of the highlight, 0 for matt.
         part: bool (S, S), the inspected part: where a defect may lie.
-        brittle: bool (S, S), where the part may chip; None is along its border.
+        brittle: bool (S, S), the zone that may chip; None is the part, from its border inwards.
     """
 
     albedo: np.ndarray
