@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -27,10 +28,37 @@ def real_data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def small_backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random backbone of the bundled kind for 64 px windows, in diffusers' layout."""
+    import torch
+
+    from augment.backbones.build import build_backbone, save_backbone
+    from augment.recipe import PretrainConfig
+
+    config = PretrainConfig(latent_channels=4, block_channels=(16, 32), text_width=32)
+    texts = ["a photo of a washer with sks scratch", "a photo of a washer with sks spot"]
+    backbone = build_backbone(config, texts, resolution=64, device=torch.device("cpu"))
+    images = torch.rand(8, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    backbone.autoencoder.fit_components(images)
+    folder = tmp_path_factory.mktemp("backbone")
+    save_backbone(backbone, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def write_category() -> Callable[[Path], Path]:
+    """Writes a category folder in MVTec layout: 72 px, 6 + 3 good, 4 `scratch`, 4 `spot`; always the same."""
+    return _write_category
+
+
 @pytest.fixture
 def small_category(tmp_path: Path) -> Path:
-    """A category folder `parts/washer` in MVTec layout: 72 px, 6 + 3 good, 4 `scratch`, 4 `spot`."""
-    root = tmp_path / "parts" / "washer"
+    """The category folder `parts/washer` of `write_category`."""
+    return _write_category(tmp_path / "parts" / "washer")
+
+
+def _write_category(root: Path) -> Path:
     rng = np.random.default_rng(0)
     for split, count in (("train", 6), ("test", 3)):
         for index in range(count):
