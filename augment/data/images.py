@@ -115,8 +115,9 @@ def image_size(path: Path) -> tuple[int, int]:
     """
     with _opened(path, decode=False) as image:
         width, height = image.size
-        has_exif = "exif" in image.info or image.format == "TIFF"  # asking a PNG without would decode it
-        turned = has_exif and image.getexif().get(0x0112, 1) >= 5  # orientations 5 to 8 swap the sides
+        # Orientations 5 to 8 swap the sides, which Pillow has done for a TIFF. Asking a PNG that has no EXIF
+        # for it would decode the pixels.
+        turned = "exif" in image.info and image.getexif().get(0x0112, 1) >= 5
         return (width, height) if turned else (height, width)
 
 

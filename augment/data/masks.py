@@ -163,7 +163,7 @@ def _changed(mask: np.ndarray, config: MaskConfig, rng: np.random.Generator) -> 
     patch, corner = _surroundings(placed)
     steps = [A.Affine(scale=config.scale, keep_ratio=True, p=1)]
     if config.elastic > 0:
-        steps.append(A.ThinPlateSpline(scale_range=(0, 0.1 * config.elastic), p=1))
+        steps.append(A.GridDistortion(num_steps=4, distort_limit=0.4 * config.elastic, p=1))
     patch = _transformed(patch, steps, rng)
     reach = config.translation * np.array(mask.shape)
     return _placed(patch, corner + np.rint(rng.uniform(-reach, reach)).astype(int), mask.shape)

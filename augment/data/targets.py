@@ -21,7 +21,8 @@ def resolve_targets(patterns: Sequence[str], data_root: Path | None) -> list[Tar
 
     A pattern is `DATASET[/CATEGORY[/DEFECT]]`. DATASET is a folder of category folders, or a category folder
     itself (then only DEFECT may follow): an absolute path, or one relative to `data_root`, `$AUGMENT_DATA` or
-    the current folder, searched in this order; or a card's name, whose folder is searched in the same places.
+    the current folder, searched in this order (only the last for `./...`); or a card's name, whose folder is
+    searched in the same places.
     CATEGORY and DEFECT may hold `*`, `?` and `[...]`. What is left out stands for all. `good` is no defect.
 
     Raises:
@@ -95,8 +96,9 @@ def _match(pattern: str, data_root: Path | None) -> list[tuple[Category, list[st
 def _find_folder(pattern: str, data_root: Path | None) -> tuple[Path, tuple[str, ...]]:
     """The longest part of `pattern` that is a category folder or holds some, absolute, and the parts left."""
     parts = Path(pattern).expanduser().parts
-    places = _places(data_root)
-    for length in range(len(parts), 0, -1):
+    from_here = pattern.startswith(".")
+    places = [Path()] if from_here else _places(data_root)
+    for length in range(len(parts), -1 if from_here else 0, -1):
         for place in places:
             for name in _folder_names(parts[:length]):
                 folder = Path(os.path.abspath(place / name))
@@ -119,17 +121,17 @@ def _places(data_root: Path | None) -> list[Path]:
 def _folder_names(parts: tuple[str, ...]) -> list[Path]:
     """The folders that a pattern's leading parts may mean: themselves, and a card's other folder names."""
     names = [Path(*parts)]
-    if parts[0] in list_cards():
+    if parts and parts[0] in list_cards():
         names += [Path(folder, *parts[1:]) for folder in load_card(parts[0]).folders]
     return names
 
 
 def _not_found(pattern: str, parts: tuple[str, ...], places: Sequence[Path]) -> str:
     """What to say of a pattern whose dataset is nowhere."""
-    if not parts:
+    if not pattern:
         return "A target is empty: expected DATASET/CATEGORY/DEFECT."
     looked = " and ".join(str(place.absolute()) for place in places)
-    if parts[0] in list_cards():
+    if parts and parts[0] in list_cards():
         card = load_card(parts[0])
         return (
             f"The data of '{card.name}' ({card.title}) is not in {looked}: "
@@ -139,7 +141,7 @@ def _not_found(pattern: str, parts: tuple[str, ...], places: Sequence[Path]) -> 
         path.name for place in places for path in subfolders(place) if _is_source(path)
     }
     return (
-        f"'{pattern}' names no dataset folder in {looked}. {suggest(parts[0], known)} "
+        f"'{pattern}' names no dataset folder in {looked}. {suggest(parts[0] if parts else pattern, known)} "
         "Name a folder, or the one that holds it with --data-root."
     )
 

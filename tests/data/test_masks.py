@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from augment.data.images import write_png
+from augment.data.masks import feather, random_mask, read_mask_folder, resize_mask, target_mask
+from augment.errors import DataError
+from augment.recipe import MaskConfig
+
+CONFIG = MaskConfig()
+STILL = MaskConfig(flips=False, rotation=0.0, scale=(1.0, 1.0), translation=0.0, elastic=0.0)
+EIGHT = np.ones((3, 3))
+
+
+def shapes() -> dict[str, np.ndarray]:
+    rows, columns = np.mgrid[:96, :128]
+    return {
+        "disc": (rows - 40) ** 2 + (columns - 80) ** 2 < 15**2,
+        "thin line": (rows == 50) & (columns > 10) & (columns < 110),
+        "diagonal": (rows == columns) & (rows > 20) & (rows < 80),
+        "corner": (rows < 12) & (columns < 9),
+        "point": (rows == 30) & (columns == 40),
+        "corner point": (rows == 0) & (columns == 127),
+        "whole image": rows >= 0,
+        "two parts": ((rows - 20) ** 2 + (columns - 20) ** 2 < 64)
+        | ((rows - 70) ** 2 + (columns - 100) ** 2 < 64),
+    }
+
+
+@pytest.mark.parametrize("name", shapes())
+def test_target_masks_are_never_empty_and_keep_their_scale(name):
+    mask = shapes()[name]
+    for seed in range(20):
+        changed = target_mask([mask], mask.shape, CONFIG, np.random.default_rng(seed))
+        assert changed.dtype == bool
+        assert changed.shape == mask.shape
+        assert mask.sum() / 3 <= changed.sum() <= 3 * mask.sum()
+
+
+@pytest.mark.parametrize("name", ["disc", "thin line", "two parts"])
+def test_target_masks_differ_from_the_training_mask_and_have_no_specks(name):
+    mask = shapes()[name]
+    masks = [target_mask([mask], mask.shape, CONFIG, np.random.default_rng(seed)) for seed in range(20)]
+    assert all((changed != mask).any() for changed in masks)
+    assert len({changed.tobytes() for changed in masks}) == 20
+    for changed in masks:
+        labels, parts = ndimage.label(changed, EIGHT)
+        assert min(np.bincount(labels.ravel())[1:]) >= 4
+        assert parts <= 6
+
+
+def test_target_masks_are_reproducible_and_leave_the_global_state_alone():
+    mask = shapes()["disc"]
+    state = np.random.get_state()[1].copy()
+    first, second = (
+        target_mask([mask, shapes()["corner"]], mask.shape, CONFIG, np.random.default_rng([3, 1]))
+        for _ in range(2)
+    )
+    assert np.array_equal(first, second)
+    assert np.array_equal(np.random.get_state()[1], state)
+
+
+def test_nothing_changes_where_nothing_may():
+    for mask in shapes().values():
+        assert np.array_equal(target_mask([mask], mask.shape, STILL, np.random.default_rng(0)), mask)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"flips": True}, {"rotation": 20.0}, {"scale": (1.2, 1.25)}, {"translation": 0.1}, {"elastic": 1.0}],
+)
+def test_each_setting_changes_something(change):
+    mask = shapes()["disc"]
+    config = replace(STILL, **change)
+    masks = [target_mask([mask], mask.shape, config, np.random.default_rng(seed)) for seed in range(8)]
+    assert any((changed != mask).any() for changed in masks)
+
+
+def centre(mask):
+    return np.array(ndimage.center_of_mass(mask))
+
+
+def test_scaling_keeps_a_defect_where_it_is():
+    mask = shapes()["disc"]
+    grown = target_mask([mask], mask.shape, replace(STILL, scale=(1.25, 1.25)), np.random.default_rng(0))
+    assert grown.sum() == pytest.approx(1.25**2 * mask.sum(), rel=0.1)
+    assert np.abs(centre(grown) - centre(mask)).max() < 1
+
+
+def test_rotation_keeps_the_distance_from_the_image_centre():
+    mask = np.zeros((128, 128), bool)
+    mask[60:68, 100:108] = True
+    middle = np.array([63.5, 63.5])
+    for seed in range(10):
+        turned = target_mask([mask], mask.shape, replace(STILL, rotation=90.0), np.random.default_rng(seed))
+        radius = np.linalg.norm(centre(turned) - middle)
+        assert radius == pytest.approx(np.linalg.norm(centre(mask) - middle), abs=1)
+
+
+def test_every_training_mask_is_used():
+    left, right = np.zeros((2, 32, 32), bool)
+    left[10:20, 2:8] = True
+    right[10:20, 24:30] = True
+    sides = {
+        target_mask([left, right], (32, 32), STILL, np.random.default_rng(s))[:, :16].any() for s in range(20)
+    }
+    assert sides == {True, False}
+
+
+def test_masks_of_another_size_are_resized():
+    mask = shapes()["disc"]
+    changed = target_mask([mask], (192, 256), STILL, np.random.default_rng(0))
+    assert np.array_equal(changed, np.kron(mask, np.ones((2, 2), bool)))
+
+
+def test_without_training_masks_there_is_no_target_mask():
+    with pytest.raises(DataError, match="no training masks"):
+        target_mask([], (8, 8), CONFIG, np.random.default_rng(0))
+
+
+def test_shrinking_keeps_thin_defects():
+    line = np.zeros((90, 90), bool)
+    line[41, 5:80] = True
+    small = resize_mask(line, (16, 20))
+    assert small.any(axis=0).sum() >= 16
+    assert small.any(axis=1).sum() == 1
+
+
+def test_a_users_own_masks(tmp_path):
+    for name in ("b", "a"):
+        write_png(tmp_path / f"{name}.png", shapes()["disc" if name == "a" else "corner"])
+    first, second = read_mask_folder(tmp_path)
+    assert np.array_equal(first, shapes()["disc"])
+    assert np.array_equal(second, shapes()["corner"])
+
+
+def test_a_mask_folder_without_masks(tmp_path):
+    for folder in (tmp_path, tmp_path / "gone"):
+        with pytest.raises(DataError, match="holds no masks"):
+            read_mask_folder(folder)
+
+
+@pytest.mark.parametrize("shape", [(256, 256), (32, 32), (48, 200)])
+def test_random_masks_cover_the_share_asked_for(shape):
+    rng = np.random.default_rng(0)
+    masks = [random_mask(shape, rng, area=(0.01, 0.25)) for _ in range(100)]
+    shares = np.array([mask.mean() for mask in masks])
+    assert all(mask.shape == shape and mask.dtype == bool for mask in masks)
+    assert shares.min() >= 0.01 and shares.max() <= 0.25
+    assert shares.max() > 8 * shares.min()
+    assert len({mask.tobytes() for mask in masks}) == 100
+
+
+def test_random_masks_are_reproducible_and_never_empty():
+    first, second = (random_mask((64, 64), np.random.default_rng(5)) for _ in range(2))
+    assert np.array_equal(first, second)
+    rng = np.random.default_rng(0)
+    assert all(random_mask((4, 4), rng).any() for _ in range(50))
+
+
+@pytest.mark.parametrize("width", [0, 1, 2, 5])
+@pytest.mark.parametrize("name", shapes())
+def test_feather_is_0_outside_and_reaches_1_in_every_part(name, width):
+    mask = shapes()[name]
+    alpha = feather(mask, width)
+    assert alpha.dtype == np.float32
+    assert np.array_equal(alpha > 0, mask)
+    labels, parts = ndimage.label(mask, EIGHT)
+    assert (ndimage.maximum(alpha, labels, range(1, parts + 1)) == 1).all()
+
+
+def test_feather_of_width_0_is_the_mask():
+    mask = shapes()["disc"]
+    assert np.array_equal(feather(mask, 0), mask)
+
+
+def test_feather_ramps_over_its_width():
+    mask = np.zeros((21, 21), bool)
+    mask[3:18, :] = True  # touches the image's border, which is no edge
+    ramp = feather(mask, 2)[:, 0]
+    assert ramp[2:7] == pytest.approx([0, 1 / 3, 2 / 3, 1, 1])
+    assert np.array_equal(feather(mask, 2), np.repeat(ramp[:, None], 21, axis=1))
+
+
+def test_a_thin_part_beside_a_thick_one_reaches_1():
+    mask = np.zeros((40, 40), bool)
+    mask[5:35, 5:20] = True
+    mask[10:30, 22] = True
+    alpha = feather(mask, 5)
+    assert (alpha[10:30, 22] == 1).all()
