@@ -148,16 +148,16 @@ def contamination(rng: np.random.Generator, material: Material, strength: float)
         (0.50, 0.26, 0.12),
         (0.35, 0.40, 0.30),
     ]
-    colour = vary(rng, colours)
+    colour = vary(rng, colours, 0.015)
     contrast = np.abs(colour - _local_tone(material, alpha)).max()
     if contrast < 0.12 * strength:
         colour = colour + np.float32(0.28 if colour.mean() < 0.5 else -0.28)
     tall = np.float32(rng.uniform(2.5, 8)) * unit
-    lump = tall * np.clip(depth / np.float32(5 * unit), 0, 1) ** 0.6 + 0.7 * unit * grain
+    lump = tall * np.clip(depth / np.float32(5 * unit), 0, 1) ** 0.6 + 0.5 * unit * grain
     return material.under(
         alpha,
         albedo=np.clip(colour * (1 + 0.16 * grain)[..., None], 0.01, 1),
-        height=material.height * 0.3 + lump,
+        height=blur(material.height, 3 * unit) + lump,
         gloss=rng.choice([0, 0.25]),
     )
 
@@ -190,7 +190,8 @@ def chipped(rng: np.random.Generator, material: Material, strength: float) -> Ma
     seam = np.exp(-border / np.float32(0.9 * unit)) * np.clip(smooth_noise(rng, size, 12 * unit), 0, 1)
     bare = np.clip(0.06 + _local_tone(material, broken), 0, 0.6) * np.maximum(tone, 0.1)[..., None]
     light = np.clip(bare + (0.25 * seam + 0.7 * flash)[..., None], 0, 1)
-    sunk = material.height * 0.5 + unit * (4 * np.tanh(slope) + 0.2 * ripple - 1)
+    lost = 6 * unit * np.clip(depth / (8 * unit), 0, 1)
+    sunk = blur(material.height, 2 * unit) - lost + unit * (4 * np.tanh(slope) + 0.2 * ripple)
     return material.under(broken, albedo=light, height=blur(sunk, unit), gloss=0.3)
 
 

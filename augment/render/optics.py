@@ -158,13 +158,13 @@ class Light:
             return np.float32(1)
         slope = np.float32(np.tan(self.elevation))
         blocked = np.zeros_like(height)
-        for step in (1, 2, 3.5, 5.5, 8.5, 13, 20, 30):
+        for step in (1, 2, 3, 4.5, 6.5, 9, 12, 16, 21, 27, 34):
             dx, dy = step * unit * np.cos(self.azimuth), step * unit * np.sin(self.azimuth)
             move = np.float32([[1, 0, -dx], [0, 1, -dy]])
             ahead = cv2.warpAffine(height, move, height.shape[::-1], borderMode=cv2.BORDER_REPLICATE)
             above = (ahead - height - step * unit * slope) / np.float32((1 + 0.35 * step) * unit)
             np.maximum(blocked, above, out=blocked)
-        return 1 - 0.85 * blur(np.minimum(blocked, 1), 0.9 * unit)
+        return 1 - 0.85 * blur(np.minimum(blocked, 1), 1.2 * unit)
 
 
 @dataclass(frozen=True)
