@@ -16,10 +16,10 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m uv pip install --python $(BIN)/python -c constraints.txt -e '.[dev]'
 	touch $@
 
-# Two defects of one part: an untouched run takes some minutes on two cores; run again, it resumes.
+# One defect of one rendered part. Stopped, it goes on where it was; `make clean` starts it anew.
 demo: $(STAMP)
 	$(AUGMENT) sample $(DEMO)/sample
-	$(AUGMENT) fit $(DEMO)/sample --workspace $(DEMO) --recipe quick
+	$(AUGMENT) fit $(DEMO)/sample/bottle/chipped --workspace $(DEMO) --recipe quick
 	$(AUGMENT) synthesize -n 20 --workspace $(DEMO)
 	$(AUGMENT) benchmark --workspace $(DEMO)
 
