@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -146,8 +148,7 @@ def _resize_axis(mask: np.ndarray, new: int, axis: int) -> np.ndarray:
 
 def _changed(mask: np.ndarray, config: MaskConfig, rng: np.random.Generator) -> np.ndarray:
     """`mask` after one random change of each kind; may be empty."""
-    import albumentations as A  # slow to import
-
+    A = _albumentations()
     flip = 0.5 if config.flips else 0.0
     placed = _transformed(
         mask,
@@ -171,10 +172,16 @@ def _changed(mask: np.ndarray, config: MaskConfig, rng: np.random.Generator) -> 
 
 def _transformed(mask: np.ndarray, steps: Sequence, rng: np.random.Generator) -> np.ndarray:
     """Apply albumentations steps, seeded from `rng`; the threshold below 1/2 lets thin lines survive."""
-    import albumentations as A
-
-    pipeline = A.Compose(steps, seed=int(rng.integers(2**31)))
+    pipeline = _albumentations().Compose(steps, seed=int(rng.integers(2**31)))
     return pipeline(image=mask.astype(np.uint8) * 255)["image"] >= 96
+
+
+def _albumentations() -> ModuleType:
+    """The package, imported on first use (it takes seconds) and kept from asking the network for updates."""
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    import albumentations
+
+    return albumentations
 
 
 def _surroundings(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
