@@ -46,7 +46,7 @@ class FitConfig:
     method: str = "disentangled_inversion"
     steps: int = 300
     batch_size: int = 4  # defect windows a step
-    normal_batch_size: int = 4  # good windows with random masks a step, for the regulariser; 0 = the paper
+    normal_batch_size: int = 2  # good windows with random masks a step, for the regulariser; 0 = the paper
     normal_images: int = 16  # good images whose windows are cached for that
     windows_per_image: int = 16  # jittered windows cached for each defect image
     learning_rate: float = 1e-4
@@ -82,10 +82,14 @@ class SynthesizeConfig:
 
     num_inference_steps: int = 30  # DDIM steps, each way
     guidance_scale: float = 1.0  # on the defect prompt; 1 = none, as the paper's proofs assume
-    background: Literal["replay", "predict"] = "replay"  # write the inverted trajectory back, or predict it again
+    background: Literal["replay", "predict"] = (
+        "replay"  # write the inverted trajectory back, or predict it again
+    )
     refinement: Literal["attention", "contrast", "difference", "none"] = "difference"
     refinement_threshold: float = 0.5  # of the refinement map, which lies in [0, 1]
-    minimum_refined_share: float = 0.1  # a refined mask smaller than this share of the target falls back to it
+    minimum_refined_share: float = (
+        0.1  # a refined mask smaller than this share of the target falls back to it
+    )
     feather: int = 2  # width of the blend inside the mask's edge, source pixels
     batch_size: int = 8
     masks: MaskConfig = field(default_factory=MaskConfig)
@@ -110,6 +114,7 @@ class UNetConfig:
     learning_rate: float = 1e-3
     focal_gamma: float = 2.0
     good_images: int | None = 40  # good training images used; None: all
+    flips: bool = False  # random flips and quarter turns; the published protocol has none
 
 
 @dataclass(frozen=True)
@@ -127,17 +132,20 @@ class BenchmarkConfig:
 class PretrainConfig:
     """Training the bundled backbone on rendered scenes."""
 
-    steps: int = 8000
+    steps: int = 4000
     batch_size: int = 16
-    learning_rate: float = 3e-4
+    learning_rate: float = 4e-4
     warmup_steps: int = 200
     ema_decay: float = 0.999
-    pool: int = 4000  # rendered scenes kept at once
+    pool: int = 8000  # rendered scenes to learn from
     checkpoint_every: int = 250
-    codec_images: int = 600  # rendered scenes from which the codec's components are computed
+    codec_images: int = (
+        600  # rendered scenes from which the codec's components are computed and its decoder trained
+    )
+    codec_steps: int = 600
     latent_channels: int = 16
     patch: int = 8  # side of a codec block, pixels
-    block_channels: tuple[int, ...] = (64, 128, 256)
+    block_channels: tuple[int, ...] = (64, 128, 192)
     text_width: int = 96
 
 
@@ -161,6 +169,18 @@ class Recipe:
     def to_yaml(self) -> str:
         """The recipe as YAML; `Recipe.from_dict(yaml.safe_load(text))` gives an equal one."""
         return yaml.safe_dump(self.to_dict(), sort_keys=False)
+
+    @classmethod
+    def read(cls, path: Path) -> Recipe:
+        """The resolved recipe of a run, from its `recipe.yaml`.
+
+        Raises:
+            RecipeError: unreadable, or of another version of these settings.
+        """
+        try:
+            return cls.from_dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise RecipeError(f"The recipe {path} cannot be read: {_one_line(error)}") from error
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Recipe:

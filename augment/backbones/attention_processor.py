@@ -94,7 +94,9 @@ class MaskedAttentionProcessor:
     ) -> Tensor:
         """Attention of (B, N, channels) positions to themselves, or to (B, 2 L, d) prompt tokens."""
         if hidden_states.ndim != 3 or attention_mask is not None:
-            raise ValueError("Masked attention works on (B, N, channels) positions without an attention mask.")
+            raise ValueError(
+                "Masked attention works on (B, N, channels) positions without an attention mask."
+            )
         is_cross = encoder_hidden_states is not None
         context = encoder_hidden_states if encoder_hidden_states is not None else hidden_states
         query, key, value = (

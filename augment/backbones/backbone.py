@@ -88,7 +88,9 @@ class Backbone:
         """The DDIM levels for a number of steps."""
         scheduler = DDIMScheduler.from_config(self.scheduler.config)
         scheduler.set_timesteps(num_inference_steps)
-        return make_schedule(scheduler.alphas_cumprod, float(scheduler.final_alpha_cumprod), scheduler.timesteps.tolist())
+        return make_schedule(
+            scheduler.alphas_cumprod, float(scheduler.final_alpha_cumprod), scheduler.timesteps.tolist()
+        )
 
     @torch.no_grad()
     def encode_images(self, images: Tensor) -> Tensor:
@@ -114,15 +116,23 @@ class Backbone:
     def encode_prompts(self, prompts: Sequence[str]) -> list[Prompt]:
         """Token embeddings of each prompt, padded to the tokenizer's length (longer ones are cut)."""
         tokens = self.tokenizer(
-            list(prompts), padding="max_length", max_length=self.tokenizer.model_max_length, truncation=True, return_tensors="pt"
+            list(prompts),
+            padding="max_length",
+            max_length=self.tokenizer.model_max_length,
+            truncation=True,
+            return_tensors="pt",
         )
         ids = tokens.input_ids.to(self.device)
         embeddings = self.text_encoder(ids)[0].float()
-        special = torch.tensor([self.tokenizer.bos_token_id, self.tokenizer.eos_token_id, self.tokenizer.pad_token_id])
+        special = torch.tensor(
+            [self.tokenizer.bos_token_id, self.tokenizer.eos_token_id, self.tokenizer.pad_token_id]
+        )
         content = ~torch.isin(ids, special.to(self.device))
         return [Prompt(e, i, c) for e, i, c in zip(embeddings, ids, content, strict=True)]
 
-    def predict_noise(self, z: Tensor, timestep: int, a_t: Tensor, condition: Tensor, region: AttentionRegion) -> Tensor:
+    def predict_noise(
+        self, z: Tensor, timestep: int, a_t: Tensor, condition: Tensor, region: AttentionRegion
+    ) -> Tensor:
         """eps_theta(z, t, C) as float32 (B, C, h, w), for any prediction type.
 
         Args:

@@ -95,17 +95,25 @@ def build_backbone(
 def build_tokenizer(texts: Iterable[str], max_length: int = 32) -> CLIPTokenizer:
     """A CLIP tokenizer (byte-level BPE) whose merges are learnt from `texts`."""
     bpe = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
-    bpe.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Whitespace(), pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    bpe.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Whitespace(), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     trainer = trainers.BpeTrainer(
-        vocab_size=1200, initial_alphabet=alphabet, end_of_word_suffix="</w>", special_tokens=[_START, _END], show_progress=False
+        vocab_size=1200,
+        initial_alphabet=alphabet,
+        end_of_word_suffix="</w>",
+        special_tokens=[_START, _END],
+        show_progress=False,
     )
     bpe.train_from_iterator(sorted(set(texts)), trainer)
     model = json.loads(bpe.to_str())["model"]
     vocab: dict[str, int] = model["vocab"]
     for letter in alphabet:  # the trainer keeps only those word ends that it met
         vocab.setdefault(letter + "</w>", len(vocab))
-    return CLIPTokenizer(vocab=vocab, merges=[tuple(pair) for pair in model["merges"]], model_max_length=max_length)
+    return CLIPTokenizer(
+        vocab=vocab, merges=[tuple(pair) for pair in model["merges"]], model_max_length=max_length
+    )
 
 
 def save_backbone(backbone: Backbone, folder: Path) -> None:

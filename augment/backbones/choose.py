@@ -17,13 +17,22 @@ def choose_recipe_name(device: str = "auto") -> tuple[str, str]:
     import torch
 
     if device not in ("auto",) and not device.startswith("cuda"):
-        return "tiny", f"Backbone: the bundled tiny model on {device} (--recipe fast: Stable Diffusion, for GPUs)."
+        return (
+            "tiny",
+            f"Backbone: the bundled tiny model on {device} (--recipe fast: Stable Diffusion, for GPUs).",
+        )
     if not torch.cuda.is_available():
-        return "tiny", "Backbone: the bundled tiny model, as no CUDA device is here (--recipe fast: Stable Diffusion)."
+        return (
+            "tiny",
+            "Backbone: the bundled tiny model, as no CUDA device is here (--recipe fast: Stable Diffusion).",
+        )
     model = load_recipe("fast").backbone.model
     if _weights_can_be_had(model):
         return "fast", f"Backbone: {model} on the GPU (--recipe tiny: the bundled small model)."
-    return "tiny", f"Backbone: the bundled tiny model, as {model} is neither cached nor reachable (--recipe fast: try it)."
+    return (
+        "tiny",
+        f"Backbone: the bundled tiny model, as {model} is neither cached nor reachable (--recipe fast: try it).",
+    )
 
 
 def _weights_can_be_had(model: str) -> bool:

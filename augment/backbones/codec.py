@@ -64,7 +64,9 @@ class PatchCodec(ModelMixin, ConfigMixin):
         k = self.config.latent_channels
         deviation = variances.flip(0)[:k].clamp(min=1e-12).sqrt()
         components = vectors.flip(1)[:, :k].T
-        components = components * components.sum(1, keepdim=True).sign().where(components.sum(1, keepdim=True) != 0, 1.0)
+        components = components * components.sum(1, keepdim=True).sign().where(
+            components.sum(1, keepdim=True) != 0, 1.0
+        )
         self.mean.copy_(mean)
         self.components.copy_(components)
         self.scale.copy_((deviation.mean() * deviation).rsqrt())

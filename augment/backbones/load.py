@@ -25,7 +25,9 @@ def choose_device(device: str = "auto") -> torch.device:
         BackboneError: the named device does not exist here.
     """
     if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        device = (
+            "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        )
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
@@ -42,15 +44,21 @@ def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
     known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
     if dtype == "auto":
         if device.type == "cuda":
-            return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+            return (
+                torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+            )
         native = device.type == "cpu" and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
         return torch.bfloat16 if native and torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
     if dtype not in known or (dtype == "float16" and device.type == "cpu"):
-        raise BackboneError(f"The dtype '{dtype}' cannot be used on {device.type}. Use auto, float32 or bfloat16.")
+        raise BackboneError(
+            f"The dtype '{dtype}' cannot be used on {device.type}. Use auto, float32 or bfloat16."
+        )
     return known[dtype]
 
 
-def load_backbone(config: BackboneConfig, device: str = "auto", dtype: str = "auto", unet_folder: Path | None = None) -> Backbone:
+def load_backbone(
+    config: BackboneConfig, device: str = "auto", dtype: str = "auto", unet_folder: Path | None = None
+) -> Backbone:
     """Load a diffusion model and install the masked attention.
 
     Args:
@@ -75,7 +83,9 @@ def load_backbone(config: BackboneConfig, device: str = "auto", dtype: str = "au
             autoencoder = PatchCodec.from_pretrained(source, subfolder="codec")
         else:
             autoencoder = AutoencoderKL.from_pretrained(source, subfolder="vae", revision=config.revision)
-        text_encoder = CLIPTextModel.from_pretrained(source, subfolder="text_encoder", revision=config.revision)
+        text_encoder = CLIPTextModel.from_pretrained(
+            source, subfolder="text_encoder", revision=config.revision
+        )
         tokenizer = CLIPTokenizer.from_pretrained(source, subfolder="tokenizer", revision=config.revision)
         scheduler = DDIMScheduler.from_pretrained(source, subfolder="scheduler", revision=config.revision)
     except (OSError, ValueError) as error:
@@ -85,7 +95,9 @@ def load_backbone(config: BackboneConfig, device: str = "auto", dtype: str = "au
             "Use --set backbone.model=FOLDER with a diffusers folder, a hub id you have access to, or --recipe tiny."
         ) from error
     if unet.config.in_channels != unet.config.out_channels:
-        raise BackboneError(f"The model '{config.model}' is an inpainting or edit model; a text-to-image one is needed.")
+        raise BackboneError(
+            f"The model '{config.model}' is an inpainting or edit model; a text-to-image one is needed."
+        )
     unet.set_attn_processor(MaskedAttentionProcessor())
     backbone = Backbone(
         name=config.model,
@@ -99,7 +111,9 @@ def load_backbone(config: BackboneConfig, device: str = "auto", dtype: str = "au
     )
     cells = 2 ** (len(unet.config.block_out_channels) - 1) * backbone.factor
     if config.resolution % cells:
-        raise BackboneError(f"backbone.resolution must be a multiple of {cells} for '{config.model}', not {config.resolution}.")
+        raise BackboneError(
+            f"backbone.resolution must be a multiple of {cells} for '{config.model}', not {config.resolution}."
+        )
     return backbone
 
 

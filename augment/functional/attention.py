@@ -65,7 +65,9 @@ def defect_share(query: Tensor, key: Tensor, content: Tensor) -> Tensor:
     logits = logits.masked_fill(~content[:, None, None, :], float("-inf"))
     first, background = logits.chunk(2, dim=-1)
     # Log-mean rather than log-sum: the prompt with more words must not win for that.
-    n_first, n_background = (half.sum(dim=1).clamp(min=1).log()[:, None, None] for half in content.chunk(2, dim=1))
+    n_first, n_background = (
+        half.sum(dim=1).clamp(min=1).log()[:, None, None] for half in content.chunk(2, dim=1)
+    )
     difference = (first.logsumexp(-1) - n_first) - (background.logsumexp(-1) - n_background)
     return torch.sigmoid(difference).mean(dim=1)
 

@@ -42,7 +42,9 @@ def make_schedule(alphas_cumprod: Tensor, final_alpha: float, timesteps: list[in
         timesteps: the scheduler's `timesteps` after `set_timesteps`, in any order.
     """
     ascending = sorted(int(t) for t in timesteps)
-    a = torch.cat([torch.tensor([final_alpha], dtype=torch.float64), alphas_cumprod.double().cpu()[ascending]])
+    a = torch.cat(
+        [torch.tensor([final_alpha], dtype=torch.float64), alphas_cumprod.double().cpu()[ascending]]
+    )
     return Schedule((0, *ascending), a)
 
 
@@ -67,7 +69,9 @@ def ddim_inversion_step(z_previous: Tensor, eps: Tensor, a_previous: Tensor, a_t
     return ddim_step(z_previous, eps, a_previous, a_t)
 
 
-def invert_background(denoise_background: Denoiser, z_0: Tensor, m: Tensor, schedule: Schedule) -> list[Tensor]:
+def invert_background(
+    denoise_background: Denoiser, z_0: Tensor, m: Tensor, schedule: Schedule
+) -> list[Tensor]:
     """Eq. (8). Masked inversion of a normal image: the noise from which its background comes.
 
     Runs Eq. (4) on ``z^m = (1-m) z`` with ``(1-m) eps_theta(z^m_{t-1}, t-1, C_2)``.

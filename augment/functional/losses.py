@@ -47,7 +47,9 @@ def disentangled_loss(
     return defect + background
 
 
-def region_error(target: Tensor, prediction: Tensor, region: Tensor, region_weighting: RegionWeighting) -> Tensor:
+def region_error(
+    target: Tensor, prediction: Tensor, region: Tensor, region_weighting: RegionWeighting
+) -> Tensor:
     """One term of Eq. (5): the squared error inside `region`, averaged over the batch.
 
     Args:

@@ -1,0 +1,324 @@
+"""The first job: learn defects, each from a handful of images."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from augment.backbones.backbone import Backbone
+from augment.backbones.load import load_backbone
+from augment.data.folds import Fold, split
+from augment.data.images import file_sha256, read_image, read_sample, to_rgb
+from augment.data.masks import random_mask
+from augment.data.sample import Sample, Target
+from augment.data.windows import Window, crop, window_around
+from augment.functional.masks import latent_mask
+from augment.methods.base import Method, TrainingBatch
+from augment.painting import PaintJob, as_tensor, paint
+from augment.progress import Progress, no_progress
+from augment.recipe import Recipe
+from augment.registry import METHODS
+from augment.report.pictures import contact_sheet, loss_curve
+from augment.training import Trainer, step_generator
+from augment.workspace import Run, Workspace
+
+log = logging.getLogger(__name__)
+_SECTIONS = ("backbone", "window", "data", "fit")
+_SMALL_DEFECT = 4  # latent cells
+_PREVIEWS = 4
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """One learned defect.
+
+    Attributes:
+        key: DATASET/CATEGORY/DEFECT.
+        fold: which fold's images it has seen; "all": every one.
+        folder: the run folder; holds `unet/`, `loss.png`, `sheet.png`, `run.json`, `recipe.yaml`.
+        seconds: time spent training, all sessions together.
+        steps: optimizer steps made.
+        loss: mean loss of the last tenth of the steps.
+        skipped: it was done before.
+        sheet: a picture of defects painted with it.
+    """
+
+    key: str
+    fold: int | str
+    folder: Path
+    seconds: float
+    steps: int
+    loss: float
+    skipped: bool
+    sheet: Path
+
+
+def fit(
+    targets: Sequence[Target],
+    recipe: Recipe,
+    workspace: Workspace,
+    *,
+    seed: int = 0,
+    fold: int | str = 0,
+    device: str = "auto",
+    dtype: str = "auto",
+    force: bool = False,
+    progress: Progress = no_progress,
+) -> list[FitResult]:
+    """Learn each target's defect from the images of its fold.
+
+    What is done is skipped; what was interrupted goes on from its last checkpoint and ends with the same
+    weights as an unbroken run.
+
+    Args:
+        targets: what to learn.
+        recipe: sections backbone, window, data and fit.
+        workspace: where the runs live.
+        seed: of all randomness.
+        fold: a fold of the recipe's protocol, or "all".
+        device, dtype: as for `load_backbone`.
+        force: redo what is done.
+        progress: makes progress bars.
+
+    Raises:
+        AugmentError: unusable images, a run with other settings in the workspace, missing weights.
+    """
+    runs = []
+    for target in targets:  # all checks before the first long step
+        images = split(target.samples, recipe.data.protocol, fold)
+        runs.append((target, images, _open_run(target, images, recipe, workspace, seed, fold, force)))
+    backbone = base = None
+    results = []
+    for target, images, run in runs:
+        skipped = run.done
+        if not skipped:
+            if backbone is None:
+                backbone = load_backbone(recipe.backbone, device, dtype)
+                base = deepcopy(backbone.unet.state_dict())
+            backbone.unet.load_state_dict(base)
+            _fit_one(target, images, recipe, run, backbone, seed, progress)
+        facts = run.info()
+        results.append(
+            FitResult(
+                key=target.key,
+                fold=fold,
+                folder=run.folder,
+                seconds=facts["seconds"],
+                steps=facts["steps"],
+                loss=facts["loss"],
+                skipped=skipped,
+                sheet=run.folder / "sheet.png",
+            )
+        )
+    return results
+
+
+def _open_run(
+    target: Target,
+    images: Fold,
+    recipe: Recipe,
+    workspace: Workspace,
+    seed: int,
+    fold: int | str,
+    force: bool,
+) -> Run:
+    """The target's run folder, checked against what it was begun with."""
+    good = _normal_samples(target, recipe, seed)
+    files = [path for sample in images.fit for path in (sample.image, sample.mask)] + [s.image for s in good]
+    sources = {str(path): file_sha256(path) for path in files if path is not None}
+    held_out = {sample.image.name: file_sha256(sample.image) for sample in images.test}
+    extra = {
+        "kind": "fit",
+        "dataset": target.category.dataset,
+        "root": str(target.category.root.resolve()),
+        "category": target.category.name,
+        "defect": target.defect,
+        "fold": fold,
+        "method": recipe.fit.method,
+        "training": {sample.image.name: sources[str(sample.image)] for sample in images.fit},
+        "held_out": held_out,
+    }
+    return Run.open(
+        workspace.fit_folder(target.key, fold),
+        recipe,
+        _SECTIONS,
+        seed,
+        sources=sources,
+        force=force,
+        extra=extra,
+    )
+
+
+def _normal_samples(target: Target, recipe: Recipe, seed: int) -> list[Sample]:
+    """The good training images that teach the regulariser, drawn by the seed."""
+    good = target.category.train_good
+    count = min(recipe.fit.normal_images, len(good)) if recipe.fit.normal_batch_size else 0
+    chosen = np.random.default_rng([seed, len(good)]).choice(len(good), count, replace=False)
+    return [good[i] for i in sorted(chosen)]
+
+
+def _fit_one(
+    target: Target, images: Fold, recipe: Recipe, run: Run, backbone: Backbone, seed: int, progress: Progress
+) -> None:
+    """Train one target's U-Net in place and write it to its run folder."""
+    config, category = recipe.fit, target.category
+    unet = backbone.unet
+    method: Method = METHODS.get(config.method)(
+        backbone, category.words, category.defect_words[target.defect], config, recipe.synthesize
+    )
+    windows = _Windows.encode(
+        backbone, images.fit, _normal_samples(target, recipe, seed), recipe, seed, target.key
+    )
+    trainer = Trainer(
+        unet.train(),
+        learning_rate=config.learning_rate,
+        weight_decay=config.weight_decay,
+        warmup_steps=config.warmup_steps,
+        max_grad_norm=config.max_grad_norm,
+        ema_decay=config.ema_decay,
+    )
+    checkpoint = run.folder / "checkpoint.pt"
+    seconds = run.info().get("seconds", 0.0)
+    if checkpoint.exists():
+        trainer.load(checkpoint)
+    started = time.monotonic()
+
+    def loss_of(step: int) -> torch.Tensor:
+        generator = step_generator(seed, step)
+        return method.loss(windows.batch(config.batch_size, config.normal_batch_size, generator), generator)
+
+    with progress(total=config.steps, desc=f"fit {target.key}", unit="step") as bar:
+        bar.update(trainer.step_count)
+        while trainer.step_count < config.steps:
+            bar.set_postfix(loss=f"{trainer.step(loss_of):.4f}", refresh=False)
+            bar.update(1)
+            if trainer.step_count % config.checkpoint_every == 0:
+                trainer.save(checkpoint)
+                run.reopen(seconds=seconds + time.monotonic() - started)
+    seconds += time.monotonic() - started
+    unet.eval()
+    with trainer.averaged():
+        backbone.save_unet(run.folder)
+        loss_curve(trainer.losses, run.folder / "loss.png")
+        _preview(target, images, method, recipe, run.folder / "sheet.png", seed)
+    tail = trainer.losses[-max(1, config.steps // 10) :]
+    run.finish(seconds=round(seconds, 1), steps=trainer.step_count, loss=float(np.mean(tail)))
+    checkpoint.unlink(missing_ok=True)
+
+
+def _preview(target: Target, images: Fold, method: Method, recipe: Recipe, path: Path, seed: int) -> None:
+    """A sheet of the defect's own training masks painted onto normal images."""
+    good = target.category.train_good
+    rows, captions = [], []
+    for index, sample in enumerate(images.fit[:_PREVIEWS]):
+        source, (_, mask) = good[index % len(good)], read_sample(sample)
+        image = read_image(source.image)
+        if image.shape[:2] != mask.shape:
+            image, mask = read_sample(sample)  # no normal image of this size: show it on the defect's own
+        painted = paint(method, [PaintJob(image, mask, step_generator(seed, index))], recipe)[0]
+        rows.append({"source": image, "target": mask, "result": painted.image, "refined": painted.mask})
+        captions.append(f"{source.image.name}, mask of {sample.image.name}")
+    contact_sheet(rows, path, captions)
+
+
+@dataclass(frozen=True)
+class _Windows:
+    """Encoded training windows: defects with their masks, and normal images with random ones."""
+
+    defect_z: torch.Tensor  # (K, C, h, w)
+    defect_m: torch.Tensor  # (K, 1, h, w)
+    normal_z: torch.Tensor
+    normal_m: torch.Tensor
+
+    @classmethod
+    def encode(
+        cls,
+        backbone: Backbone,
+        defects: Sequence[Sample],
+        normals: Sequence[Sample],
+        recipe: Recipe,
+        seed: int,
+        key: str,
+    ) -> _Windows:
+        """Cut jittered windows, encode them once, and keep them."""
+        rng = np.random.default_rng([seed, *key.encode()])
+        size, config = recipe.backbone.resolution, recipe.fit
+        cuts, places = [], []
+        for sample in defects:
+            image, mask = read_sample(sample)
+            for _ in range(config.windows_per_image):
+                window = window_around(mask, recipe.window, rng)
+                places.append((window, mask.shape))
+                cuts.append(
+                    _mirrored(
+                        crop(to_rgb(image), window, size), crop(mask, window, size, is_mask=True), config, rng
+                    )
+                )
+        defect_z, defect_m = _encode(backbone, cuts, config.mask_dilation)
+        covered = defect_m.sum(dim=(1, 2, 3))
+        if (covered < _SMALL_DEFECT).any():
+            log.warning(
+                "%s covers fewer than %d latent cells in %d of %d windows: a smaller window.context or "
+                "window.minimum shows it larger.", key, _SMALL_DEFECT, int((covered < _SMALL_DEFECT).sum()), len(covered),
+            )  # fmt: skip
+        cuts = []
+        for sample in normals:
+            image = to_rgb(read_image(sample.image))
+            for _ in range(max(1, config.windows_per_image // 2)):
+                window = _same_place(*places[rng.integers(len(places))], image.shape[:2])
+                cuts.append(_mirrored(crop(image, window, size), random_mask((size, size), rng), config, rng))
+        normal_z, normal_m = (
+            _encode(backbone, cuts, config.mask_dilation) if cuts else (defect_z[:0], defect_m[:0])
+        )
+        return cls(defect_z, defect_m, normal_z, normal_m)
+
+    def batch(self, n_defect: int, n_normal: int, generator: torch.Generator) -> TrainingBatch:
+        """Draw windows with replacement."""
+        n_normal = n_normal if len(self.normal_z) else 0
+        i = torch.randint(len(self.defect_z), (n_defect,), generator=generator)
+        j = torch.randint(max(1, len(self.normal_z)), (n_normal,), generator=generator)
+        return TrainingBatch(
+            torch.cat([self.defect_z[i], self.normal_z[j]]),
+            torch.cat([self.defect_m[i], self.normal_m[j]]),
+            n_defect,
+        )
+
+
+def _encode(
+    backbone: Backbone, cuts: Iterable[tuple[np.ndarray, np.ndarray]], dilation: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Windows and their pixel masks -> latents (K, C, h, w) and latent masks (K, 1, h, w)."""
+    latents, masks = [], []
+    cuts = list(cuts)
+    for start in range(0, len(cuts), 8):
+        images, pixels = zip(*cuts[start : start + 8], strict=True)
+        latents.append(backbone.encode_images(as_tensor(images)))
+        mask = torch.from_numpy(np.stack(pixels))[:, None].to(backbone.device)
+        masks.append(latent_mask(mask, latents[-1].shape[-2:], dilation))
+    return torch.cat(latents), torch.cat(masks)
+
+
+def _mirrored(
+    image: np.ndarray, mask: np.ndarray, config, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Image and mask, each axis mirrored half of the time where the recipe allows it."""
+    for axis in (0, 1):
+        if config.flips and rng.random() < 0.5:
+            image, mask = np.flip(image, axis), np.flip(mask, axis)
+    return np.ascontiguousarray(image), np.ascontiguousarray(mask)
+
+
+def _same_place(window: Window, shape: tuple[int, int], other: tuple[int, int]) -> Window:
+    """A window at the same place, as a share of the sides, in an image of another size."""
+    rows, columns = other[0] / shape[0], other[1] / shape[1]
+    height, width = max(1, round(window.height * rows)), max(1, round(window.width * columns))
+    top = min(round(window.top * rows), other[0] - height)
+    left = min(round(window.left * columns), other[1] - width)
+    return Window(top, left, height, width)

@@ -1,0 +1,65 @@
+"""What a generator must offer, and the records it works on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from augment.backbones.backbone import Backbone
+from augment.recipe import FitConfig, SynthesizeConfig
+
+
+@dataclass(frozen=True)
+class TrainingBatch:
+    """Latent windows for one step: the defects first, the normal ones after them.
+
+    Attributes:
+        z_0: (B, C, h, w) clean latents.
+        m: (B, 1, h, w) in {0, 1}: real defect masks, then random ones.
+        n_defect: number of leading windows that show the defect.
+    """
+
+    z_0: Tensor
+    m: Tensor
+    n_defect: int
+
+
+@dataclass(frozen=True)
+class Generated:
+    """Images with a defect painted in.
+
+    Attributes:
+        images: (B, 3, R, R) float32 in [0, 1], the whole window as decoded.
+        refined: (B, 1, R, R) float32 in {0, 1}, the refined masks, nowhere outside the targets.
+        fell_back: (B,) bool, refinement left nearly nothing and the target mask was kept.
+        background_error: (B,) root mean square gap between generated and source latents outside the mask.
+    """
+
+    images: Tensor
+    refined: Tensor
+    fell_back: Tensor
+    background_error: Tensor
+
+
+class Method(Protocol):
+    """A defect generator: one file in `augment/methods/`, one name in the registry."""
+
+    def __init__(
+        self, backbone: Backbone, category: str, defect: str, fit: FitConfig, synthesize: SynthesizeConfig
+    ) -> None:
+        """Prepare for one defect type, given in words ("magnetic tile", "crack")."""
+
+    def loss(self, batch: TrainingBatch, generator: torch.Generator) -> Tensor:
+        """The scalar training loss of one batch; all randomness from `generator`."""
+
+    def generate(self, images: Tensor, masks: Tensor, generators: list[torch.Generator]) -> Generated:
+        """Paint the defect into normal images.
+
+        Args:
+            images: (B, 3, R, R) float32 in [0, 1].
+            masks: (B, 1, R, R) in {0, 1}, the target masks.
+            generators: one a image, so that an image does not depend on its batch.
+        """

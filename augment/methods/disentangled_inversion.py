@@ -1,0 +1,148 @@
+"""The paper's method: disentangled loss, masked DDIM inversion, defect generation, mask refinement.
+
+"Revisiting DDIM Inversion for Controlling Defect Generation by Disentangling the Background"
+(arXiv 2411.16767), Algorithm 1. `loss` is its training line; `generate` its inversion, sampling and refinement.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from augment.backbones.attention_processor import AttentionRecorder, AttentionRegion, stack_regions
+from augment.backbones.backbone import Backbone
+from augment.functional.ddim import Schedule, generate_defect, invert_background
+from augment.functional.losses import region_error
+from augment.functional.masks import contrast_evidence, difference_evidence, latent_mask, refine_mask
+from augment.functional.noising import add_noise, mask_latents, prediction_target
+from augment.methods.base import Generated, TrainingBatch
+from augment.recipe import FitConfig, SynthesizeConfig
+
+
+class DisentangledInversion:
+    """Algorithm 1 for one defect type.
+
+    Attributes:
+        C_1: (2 L, d) the defect conditioning [C_def, C_bg].
+        C_2: (2 L, d) the background conditioning [C_m, C_bg].
+        C_3: (2 L, d) [C_bg, C_bg], what `contrast` and guidance compare C_1 with.
+        content: (2 L,) bool, the words only one of C_def and C_bg has (all words, where they are equal).
+    """
+
+    def __init__(
+        self, backbone: Backbone, category: str, defect: str, fit: FitConfig, synthesize: SynthesizeConfig
+    ) -> None:
+        self.backbone, self.fit, self.synthesize = backbone, fit, synthesize
+        texts = (fit.defect_prompt, fit.background_prompt, fit.masked_prompt)
+        defect_prompt, background, masked = backbone.encode_prompts(
+            [text.format(category=category, defect=defect) for text in texts]
+        )
+        self.C_1 = torch.cat([defect_prompt.embedding, background.embedding])
+        self.C_2 = torch.cat([masked.embedding, background.embedding])
+        self.C_3 = torch.cat([background.embedding, background.embedding])
+        only_defect = defect_prompt.content & ~torch.isin(defect_prompt.token_ids, background.token_ids)
+        self.content = torch.cat(
+            [only_defect if only_defect.any() else defect_prompt.content, background.content]
+        )
+
+    def loss(self, batch: TrainingBatch, generator: torch.Generator) -> Tensor:
+        """Eq. (5) on one batch, both conditionings in one forward.
+
+        Differs from the paper: normal images with random masks join the second term (their number is the
+        recipe's `normal_batch_size`; 0 is the paper).
+        """
+        backbone, n, m = self.backbone, batch.n_defect, batch.m
+        z_0 = batch.z_0
+        eps = torch.randn(z_0.shape, generator=generator).to(z_0)
+        t = torch.randint(len(backbone.alphas_cumprod), (len(z_0),), generator=generator).to(z_0.device)
+        a_t = backbone.alphas_cumprod[t].view(-1, 1, 1, 1)
+        z_t = add_noise(z_0, eps, a_t)  # Eq. (1), (6)
+        z_t_m = mask_latents(z_t, m)  # Eq. (7)
+        target = prediction_target(z_0, eps, a_t, backbone.prediction_type)
+        prediction = backbone.predict(
+            torch.cat([z_t[:n], z_t_m]),
+            torch.cat([t[:n], t]),
+            torch.cat([self.C_1.expand(n, -1, -1), self.C_2.expand(len(z_0), -1, -1)]),
+            stack_regions(torch.cat([m[:n], m]), n, self.fit.mask_background_keys),
+        )
+        weighting = self.fit.region_weighting
+        defect = region_error(target[:n], prediction[:n], m[:n], weighting)
+        return defect + region_error(target, prediction[n:], 1 - m, weighting)
+
+    @torch.no_grad()
+    def generate(self, images: Tensor, masks: Tensor, generators: list[torch.Generator]) -> Generated:
+        """Algorithm 1, lines after training: invert the normal image, paint the defect, refine the mask."""
+        backbone, config = self.backbone, self.synthesize
+        masks = masks.to(backbone.device)
+        z_0 = backbone.encode_images(images)
+        m = latent_mask(masks, z_0.shape[-2:], self.fit.mask_dilation)
+        eps = torch.stack([torch.randn(z_0.shape[1:], generator=g) for g in generators]).to(z_0)
+        schedule = backbone.schedule(config.num_inference_steps)
+        passes = _Passes(self, m, schedule)
+
+        trajectory = invert_background(passes.background, z_0, m, schedule)  # Eq. (8)
+        z = generate_defect(
+            passes.defect, passes.background, trajectory, m, eps, schedule, config.background
+        )  # Eq. (9)
+        generated = backbone.decode_latents(z)
+
+        if config.refinement == "none":
+            refined = masks.float()
+        else:  # Eq. (13)
+            if config.refinement == "difference":
+                evidence = difference_evidence(generated, images.to(generated))
+            else:
+                evidence = passes.evidence()
+            refined = refine_mask(masks, evidence, config.refinement_threshold)
+        shrunk = refined.sum(dim=(1, 2, 3)) < config.minimum_refined_share * masks.sum(dim=(1, 2, 3))
+        refined = torch.where(shrunk[:, None, None, None], masks.float(), refined)
+        gap = mask_latents(z - z_0, m).square().sum(dim=(1, 2, 3))
+        cells = (1 - m).sum(dim=(1, 2, 3)).clamp(min=1) * z_0.shape[1]
+        return Generated(generated, refined, shrunk, (gap / cells).sqrt())
+
+
+class _Passes:
+    """The two denoisers of Eq. (8) and (9), and the evidence for Eq. (13) gathered on the way."""
+
+    def __init__(self, method: DisentangledInversion, m: Tensor, schedule: Schedule) -> None:
+        self.method, self.m, self.schedule = method, m, schedule
+        self.a = schedule.a.to(m)
+        self.plain = AttentionRegion(m)
+        hide = (
+            torch.ones(len(m), dtype=torch.bool, device=m.device) if method.fit.mask_background_keys else None
+        )
+        self.masked = AttentionRegion(m, hide_keys=hide)
+        content = method.content.expand(len(m), -1)
+        self.recorded = AttentionRegion(m, recorder=AttentionRecorder(content))
+        # Four of the later half's levels are enough for the contrast.
+        later = max(1, schedule.steps // 2)
+        self.contrast_levels = {round(1 + i * (later - 1) / 3) for i in range(4)}
+        self.contrasts: list[Tensor] = []
+
+    def background(self, z: Tensor, level: int) -> Tensor:
+        """eps_theta(z^m_t, t, C_2)."""
+        return self._noise(z, level, self.method.C_2, self.masked)
+
+    def defect(self, z: Tensor, level: int) -> Tensor:
+        """eps_theta(z*_t, t, C_1), with guidance away from C_bg where the recipe asks for it."""
+        config, late = self.method.synthesize, level <= max(1, self.schedule.steps // 2)
+        record = config.refinement == "attention" and late
+        eps = self._noise(z, level, self.method.C_1, self.recorded if record else self.plain)
+        contrast = config.refinement == "contrast" and level in self.contrast_levels
+        if contrast or config.guidance_scale != 1:
+            background = self._noise(z, level, self.method.C_3, self.plain)
+            if contrast:
+                self.contrasts.append(contrast_evidence(eps, background, self.m))
+            eps = background + config.guidance_scale * (eps - background)
+        return eps
+
+    def evidence(self) -> Tensor:
+        """(B, 1, h, w) in [0, 1]: the mean attention share, or the mean contrast."""
+        if self.method.synthesize.refinement == "attention":
+            return self.recorded.recorder.mean()
+        return torch.stack(self.contrasts).mean(dim=0)
+
+    def _noise(self, z: Tensor, level: int, condition: Tensor, region: AttentionRegion) -> Tensor:
+        return self.method.backbone.predict_noise(
+            z, self.schedule.timesteps[level], self.a[level], condition.expand(len(z), -1, -1), region
+        )

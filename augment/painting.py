@@ -1,0 +1,94 @@
+"""From a whole image and a target mask to a whole image with a defect: window, generate, refine, paste."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from augment.data.images import to_rgb
+from augment.data.masks import feather
+from augment.data.windows import Window, crop, paste, window_around
+from augment.methods.base import Method
+from augment.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class PaintJob:
+    """One defect to paint.
+
+    Attributes:
+        image: uint8 (H, W) or (H, W, 3), a normal image.
+        mask: bool (H, W), the target mask, not empty.
+        generator: the randomness of this image alone.
+    """
+
+    image: np.ndarray
+    mask: np.ndarray
+    generator: torch.Generator
+
+
+@dataclass(frozen=True)
+class Painted:
+    """One painted image.
+
+    Attributes:
+        image: uint8 of the source's shape; outside `mask` it is the source bit for bit.
+        mask: bool (H, W), the refined mask, inside the target mask, never empty.
+        window: where the model worked.
+        fell_back: refinement left nearly nothing, and the target mask was kept.
+        background_error: root mean square gap of the latents outside the mask, before the composite.
+    """
+
+    image: np.ndarray
+    mask: np.ndarray
+    window: Window
+    fell_back: bool
+    background_error: float
+
+
+def paint(method: Method, jobs: Sequence[PaintJob], recipe: Recipe) -> list[Painted]:
+    """Paint a batch of defects.
+
+    Each job works in a window around its mask, resized to the backbone's resolution, and is pasted back at
+    the source's own resolution; only pixels inside the refined mask change.
+    """
+    size = recipe.backbone.resolution
+    windows = [window_around(job.mask, recipe.window) for job in jobs]
+    patches = [crop(to_rgb(job.image), window, size) for job, window in zip(jobs, windows, strict=True)]
+    masks = [crop(job.mask, window, size, is_mask=True) for job, window in zip(jobs, windows, strict=True)]
+    generated = method.generate(
+        as_tensor(patches),
+        torch.from_numpy(np.stack(masks))[:, None].float(),
+        [job.generator for job in jobs],
+    )
+    results = (generated.images.movedim(1, -1).cpu().numpy() * 255).round().astype(np.uint8)
+    refined = generated.refined[:, 0].cpu().numpy() > 0.5
+    painted = []
+    for i, (job, window) in enumerate(zip(jobs, windows, strict=True)):
+        whole = np.zeros_like(job.mask)
+        whole[window.slices] = _grown(refined[i], window)
+        mask = whole & job.mask
+        fell_back = bool(generated.fell_back[i]) or not mask.any()
+        if not mask.any():
+            mask = job.mask
+        image = paste(job.image, results[i], window, feather(mask, recipe.synthesize.feather))
+        painted.append(Painted(image, mask, window, fell_back, float(generated.background_error[i])))
+    return painted
+
+
+def as_tensor(images: Sequence[np.ndarray]) -> torch.Tensor:
+    """uint8 (S, S, 3) images -> float32 (B, 3, S, S) in [0, 1]."""
+    return torch.from_numpy(np.stack(images)).movedim(-1, 1).float() / 255
+
+
+def _grown(mask: np.ndarray, window: Window) -> np.ndarray:
+    """A bool (S, S) mask at the window's size, with a smooth outline."""
+    from PIL import Image
+
+    soft = Image.fromarray(mask.astype(np.uint8) * 255).resize(
+        (window.width, window.height), Image.Resampling.BILINEAR
+    )
+    return np.asarray(soft) >= 128

@@ -1,0 +1,303 @@
+"""The second job: paint learned defects onto good images, and write them as an MVTec-format folder."""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from augment.backbones.backbone import Backbone
+from augment.backbones.load import load_backbone
+from augment.data.export import MvtecWriter
+from augment.data.images import file_sha256, read_image, read_sample
+from augment.data.masks import read_mask_folder, resize_mask, target_mask
+from augment.data.sample import Target
+from augment.errors import TargetError, WorkspaceError
+from augment.methods.base import Method
+from augment.painting import Painted, PaintJob, paint
+from augment.progress import Progress, no_progress
+from augment.recipe import Recipe
+from augment.registry import METHODS
+from augment.report.pictures import contact_sheet
+from augment.training import step_generator
+from augment.workspace import Manifest, Run, Workspace
+
+_SECTIONS = ("backbone", "window", "data", "synthesize")
+_SHEET = 20
+
+
+@dataclass(frozen=True)
+class SynthesisResult:
+    """One synthetic set.
+
+    Attributes:
+        key: DATASET/CATEGORY/DEFECT.
+        fold: the fold of the fit that painted it.
+        folder: the run folder; holds `manifest.jsonl`, the sheet, `run.json`, `recipe.yaml`.
+        category_folder: the MVTec-format folder in it.
+        n: number of images of this defect there.
+        seconds: time this call spent on it.
+        skipped: all were there before.
+        sheet: the contact sheet.
+    """
+
+    key: str
+    fold: int | str
+    folder: Path
+    category_folder: Path
+    n: int
+    seconds: float
+    skipped: bool
+    sheet: Path
+
+
+def synthesize(
+    targets: Sequence[Target],
+    n: int,
+    recipe: Recipe,
+    workspace: Workspace,
+    *,
+    seed: int = 0,
+    fold: int | str = 0,
+    device: str = "auto",
+    dtype: str = "auto",
+    force: bool = False,
+    progress: Progress = no_progress,
+) -> list[SynthesisResult]:
+    """Paint `n` images of each target.
+
+    Image number i depends on the seed, the target and i alone, so a killed run resumes to the same bytes, and
+    asking for more adds to what is there.
+
+    Args:
+        targets: fitted ones.
+        n: images a target, 1 to 10000.
+        recipe: sections backbone, window, data and synthesize; the first three as in the fit.
+        workspace: where the runs live.
+        seed: of all randomness.
+        fold: the fold of the fit.
+        device, dtype: as for `load_backbone`.
+        force: redo what is there.
+        progress: makes progress bars.
+
+    Raises:
+        TargetError: a target is not fitted.
+        AugmentError: unusable images, a run with other settings, a full disk.
+    """
+    fits = [_fit_of(target, recipe, workspace, fold) for target in targets]
+    results, emptied = [], set()
+    for target, fit_run in zip(targets, fits, strict=True):
+        category = target.category
+        good = {str(sample.image): file_sha256(sample.image) for sample in category.train_good}
+        extra = {
+            "kind": "synthetic",
+            "dataset": category.dataset,
+            "category": category.name,
+            "root": str(category.root.resolve()),
+            "fold": fold,
+            "licence": category.licence,
+        }
+        run = Run.open(
+            workspace.synthetic_folder(category.key, fold), recipe, _SECTIONS, seed,
+            sources=good, force=force and category.key not in emptied, extra=extra,
+        )  # fmt: skip
+        emptied.add(category.key)
+        results.append(
+            _synthesize_one(target, n, fit_run, recipe, run, fold, good, (seed, device, dtype), progress)
+        )
+    return results
+
+
+def _fit_of(target: Target, recipe: Recipe, workspace: Workspace, fold: int | str) -> Run:
+    """The finished fit of a target, made on the same backbone."""
+    folder = workspace.fit_folder(target.key, fold)
+    run = Run.find(folder)
+    command = f"augment fit {target.category.root / target.defect}" + (f" --fold {fold}" if fold != 0 else "")
+    if run is None or not run.done:
+        state = "is not fitted" if run is None else "is fitted only in part"
+        raise TargetError(f"{target.key} {state} in {workspace.root} (fold {fold}). Run: {command}")
+    fitted = Recipe.read(folder / "recipe.yaml")
+    for section in ("backbone", "window", "data"):
+        if getattr(fitted, section) != getattr(recipe, section):
+            raise WorkspaceError(
+                f"{folder} was fitted with other '{section}' settings than this recipe's. Use the recipe "
+                f"'{fitted.name}' (and the same --set), or fit again: {command} --force"
+            )
+    return run
+
+
+def _synthesize_one(
+    target: Target,
+    n: int,
+    fit_run: Run,
+    recipe: Recipe,
+    run: Run,
+    fold: int | str,
+    good: dict[str, str],
+    settings: tuple[int, str, str],
+    progress: Progress,
+) -> SynthesisResult:
+    """Paint what is missing of one target's images."""
+    seed, device, dtype = settings
+    category, defect = target.category, target.defect
+    started = time.monotonic()
+    writer, manifest = MvtecWriter(run.folder, category.name), Manifest(run.folder / "manifest.jsonl")
+
+    def is_done(index: int) -> bool:
+        return _image_id(defect, index) in manifest and writer.has(defect, index)
+
+    missing = [index for index in range(n) if not is_done(index)]
+    sheet = run.folder / f"sheet_{defect}.png"
+    if missing or not run.done:
+        run.reopen()
+        writer.write_good(category.train_good, category.test_good)
+    planner = _Planner.of(target, fit_run, recipe, seed)
+    if missing:
+        backbone = load_backbone(recipe.backbone, device, dtype, unet_folder=fit_run.folder)
+        method = _method(target, fit_run, recipe, backbone)
+        size = recipe.synthesize.batch_size
+        with progress(total=n, desc=f"synthesize {target.key}", unit="image") as bar:
+            bar.update(n - len(missing))
+            # Whole batches in fixed places, so that no image depends on what was there before or on n.
+            for start in range(missing[0] // size * size, n, size):
+                indices = range(start, start + size)
+                wanted = [index for index in indices if index < n and not is_done(index)]
+                if not wanted:
+                    continue
+                plans = [planner.plan(index) for index in indices]
+                painted = paint(method, [plan.job for plan in plans], recipe)
+                for index in wanted:
+                    plan, result = plans[index - start], painted[index - start]
+                    image, mask = writer.write(defect, index, result.image, result.mask)
+                    entry = _entry(target, index, plan, result, recipe, seed, good)
+                    entry |= {
+                        "image": str(image.relative_to(run.folder)),
+                        "mask": str(mask.relative_to(run.folder)),
+                    }
+                    manifest.append(entry | {"fit": str(fit_run.folder), "fold": fold})
+                    bar.update(1)
+    count = sum(1 for entry in manifest.entries() if entry["defect"] == defect)
+    if missing or not sheet.exists():
+        _draw_sheet(planner, manifest, run.folder, sheet)
+    seconds = time.monotonic() - started
+    run.finish()
+    return SynthesisResult(
+        key=target.key,
+        fold=fold,
+        folder=run.folder,
+        category_folder=writer.folder,
+        n=count,
+        seconds=round(seconds, 2),
+        skipped=not missing,
+        sheet=sheet,
+    )
+
+
+def _method(target: Target, fit_run: Run, recipe: Recipe, backbone: Backbone) -> Method:
+    """The method that was fitted, with the fit's own prompts."""
+    fitted = Recipe.read(fit_run.folder / "recipe.yaml").fit
+    category = target.category
+    return METHODS.get(fitted.method)(
+        backbone, category.words, category.defect_words[target.defect], fitted, recipe.synthesize
+    )
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What goes into one image, and where it comes from."""
+
+    job: PaintJob
+    source: Path
+    mask_source: str
+
+
+@dataclass(frozen=True)
+class _Planner:
+    """Chooses source image and target mask of image number i."""
+
+    target: Target
+    masks: list[np.ndarray]
+    mask_names: list[str]
+    is_exact: bool  # the user's own masks are used as they are
+    recipe: Recipe
+    seed: int
+
+    @classmethod
+    def of(cls, target: Target, fit_run: Run, recipe: Recipe, seed: int) -> _Planner:
+        """Masks of the fit's own training images, or of the user's folder."""
+        folder = recipe.synthesize.masks.folder
+        if folder is not None:
+            masks = read_mask_folder(Path(folder))
+            return cls(target, masks, [f"{folder} #{i}" for i in range(len(masks))], True, recipe, seed)
+        trained = fit_run.info()["training"]
+        samples = [sample for sample in target.samples if sample.image.name in trained]
+        masks = [read_sample(sample)[1] for sample in samples]
+        return cls(target, masks, [str(sample.mask) for sample in samples], False, recipe, seed)
+
+    def plan(self, index: int) -> _Plan:
+        """The plan of one image; depends on the seed, the target and `index` alone."""
+        name = zlib.crc32(self.target.key.encode())
+        rng = np.random.default_rng([self.seed, name, index])
+        good = self.target.category.train_good
+        source = good[rng.integers(len(good))].image
+        image = _read_cached(source)
+        choice = index % len(self.masks) if self.is_exact else int(rng.integers(len(self.masks)))
+        config = self.recipe.synthesize.masks
+        if self.is_exact:
+            mask = resize_mask(self.masks[choice], image.shape[:2])
+        else:
+            mask = target_mask([self.masks[choice]], image.shape[:2], config, rng)
+        return _Plan(
+            PaintJob(image, mask, step_generator(self.seed, name, index)), source, self.mask_names[choice]
+        )
+
+
+@lru_cache(maxsize=16)
+def _read_cached(path: Path) -> np.ndarray:
+    return read_image(path)
+
+
+def _entry(
+    target: Target, index: int, plan: _Plan, result: Painted, recipe: Recipe, seed: int, good: dict[str, str]
+) -> dict:
+    """The manifest line of one image, but for its paths."""
+    return {
+        "id": _image_id(target.defect, index),
+        "defect": target.defect,
+        "index": index,
+        "seed": seed,
+        "source": str(plan.source),
+        "source_sha256": good[str(plan.source)],
+        "mask_source": plan.mask_source,
+        "window": asdict(result.window),
+        "target_pixels": int(plan.job.mask.sum()),
+        "refined_pixels": int(result.mask.sum()),
+        "refinement": "none (fell back to the target mask)"
+        if result.fell_back
+        else recipe.synthesize.refinement,
+        "background_error": round(result.background_error, 6),
+        "model": recipe.backbone.model,
+        "recipe": recipe.name,
+    }
+
+
+def _image_id(defect: str, index: int) -> str:
+    return f"{defect}/{index:04d}"
+
+
+def _draw_sheet(planner: _Planner, manifest: Manifest, folder: Path, path: Path) -> None:
+    """The contact sheet of a defect's first images, from what was written."""
+    defect = planner.target.defect
+    entries = sorted((e for e in manifest.entries() if e["defect"] == defect), key=lambda e: e["index"])
+    rows, captions = [], []
+    for entry in entries[:_SHEET]:
+        job = planner.plan(entry["index"]).job
+        result, refined = read_image(folder / entry["image"]), read_image(folder / entry["mask"]) > 0
+        rows.append({"source": job.image, "target": job.mask, "result": result, "refined": refined})
+        captions.append(f"{entry['id']}, on {Path(entry['source']).name}")
+    contact_sheet(rows, path, captions)
