@@ -23,7 +23,7 @@ from augment.functional.masks import latent_mask
 from augment.methods.base import Method, TrainingBatch
 from augment.painting import PaintJob, as_tensor, paint
 from augment.progress import Progress, no_progress
-from augment.recipe import Recipe
+from augment.recipe import FitConfig, Recipe
 from augment.registry import METHODS
 from augment.report.pictures import contact_sheet, loss_curve
 from augment.training import Trainer, step_generator
@@ -130,6 +130,8 @@ def _open_run(
     force: bool,
 ) -> Run:
     """The target's run folder, checked against what it was begun with."""
+    for sample in images.fit:  # an unusable image or an empty mask must not wait for its turn
+        read_sample(sample)
     good = _normal_samples(target, recipe, seed)
     files = [path for sample in images.fit for path in (sample.image, sample.mask)] + [s.image for s in good]
     sources = {str(path): file_sha256(path) for path in files if path is not None}
@@ -266,8 +268,12 @@ class _Windows:
         if (covered < _SMALL_DEFECT).any():
             log.warning(
                 "%s covers fewer than %d latent cells in %d of %d windows: a smaller window.context or "
-                "window.minimum shows it larger.", key, _SMALL_DEFECT, int((covered < _SMALL_DEFECT).sum()), len(covered),
-            )  # fmt: skip
+                "window.minimum shows it larger.",
+                key,
+                _SMALL_DEFECT,
+                int((covered < _SMALL_DEFECT).sum()),
+                len(covered),
+            )
         cuts = []
         for sample in normals:
             image = to_rgb(read_image(sample.image))

@@ -196,7 +196,7 @@ def _as_tensor(pictures: list[np.ndarray]) -> Tensor:
 
 
 def _prepare_codec(backbone: Backbone, recipe: Recipe, work: Path, seed: int, progress: Progress) -> None:
-    """Principal components of rendered blocks, then the decoder's learned part, on latents with a little noise."""
+    """Components of rendered blocks, then the decoder's learned part, on latents with a little noise."""
     path, config, codec = work / "codec.pt", recipe.pretrain, backbone.autoencoder
     if path.exists():
         codec.load_state_dict(torch.load(path, weights_only=True))

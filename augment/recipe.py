@@ -71,7 +71,7 @@ class MaskConfig:
     folder: str | None = None  # use these masks instead of the training masks
     flips: bool = True
     rotation: float = 20.0  # degrees, either way, about the image's centre
-    scale: tuple[float, float] = (0.8, 1.25)
+    scale: tuple[float, float] = (0.85, 1.15)
     translation: float = 0.04  # share of the image's side, either way
     elastic: float = 0.5  # strength of the elastic change, 0 = none
 

@@ -31,7 +31,7 @@ def choose_recipe_name(device: str = "auto") -> tuple[str, str]:
         return "fast", f"Backbone: {model} on the GPU (--recipe tiny: the bundled small model)."
     return (
         "tiny",
-        f"Backbone: the bundled tiny model, as {model} is neither cached nor reachable (--recipe fast: try it).",
+        f"Backbone: the bundled tiny model, as {model} is not to be had (--recipe fast: try it).",
     )
 
 

@@ -92,7 +92,8 @@ def load_backbone(
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise BackboneError(
             f"The model '{config.model}' cannot be loaded: {first_line} "
-            "Use --set backbone.model=FOLDER with a diffusers folder, a hub id you have access to, or --recipe tiny."
+            "Use --set backbone.model=... with a diffusers folder or a hub id you have access to, "
+            "or --recipe tiny."
         ) from error
     if unet.config.in_channels != unet.config.out_channels:
         raise BackboneError(
@@ -112,7 +113,8 @@ def load_backbone(
     cells = 2 ** (len(unet.config.block_out_channels) - 1) * backbone.factor
     if config.resolution % cells:
         raise BackboneError(
-            f"backbone.resolution must be a multiple of {cells} for '{config.model}', not {config.resolution}."
+            f"backbone.resolution must be a multiple of {cells} for '{config.model}', "
+            f"not {config.resolution}."
         )
     return backbone
 

@@ -15,7 +15,7 @@ Eq.       what                                            function
 8         masked inversion of a normal image              `ddim.invert_background`
 9         defect generation                               `ddim.generate_defect`
 10, 11    masked cross-attention                          `attention.masked_cross_attention`
-12        background self-attention                       `noising.mask_latents`, `attention.background_self_attention`
+12        background self-attention                       `attention.background_self_attention`
 13        mask refinement                                 `attention.defect_share`, `masks.refine_mask`
 ========  ==============================================  =========================================
 

@@ -53,7 +53,7 @@ def ddim_step(z_t: Tensor, eps: Tensor, a_t: Tensor, a_previous: Tensor) -> Tens
 
     ``z_{t-1} = sqrt(a_{t-1}) [ z_t / sqrt(a_t) + (sqrt(1/a_{t-1} - 1) - sqrt(1/a_t - 1)) eps ]``
 
-    Differs from the paper's print: `sqrt(1/a) - 1` there must read `sqrt(1/a - 1)` (Song et al. 2021, Eq. 13).
+    Differs from the paper's print: `sqrt(1/a) - 1` there must read `sqrt(1/a - 1)` (Song et al. 2021).
 
     Args:
         z_t: (B, C, h, w).

@@ -10,7 +10,7 @@ RegionWeighting = Literal["balanced", "paper"]
 
 
 def naive_loss(target: Tensor, prediction: Tensor) -> Tensor:
-    """Eq. (2). ``|| eps - eps_theta(z_t, t, C) ||^2``, as the mean over all elements: the ablation's baseline.
+    """Eq. (2). ``|| eps - eps_theta(z_t, t, C) ||^2``, mean over all elements: the ablation's baseline.
 
     Args:
         target, prediction: (B, C, h, w).

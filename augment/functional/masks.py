@@ -67,7 +67,8 @@ def difference_evidence(generated: Tensor, source: Tensor, visible: float = 0.04
 
     Args:
         generated, source: (B, 3, H, W) in [0, 1].
-        visible: the mean absolute change over a 5 x 5 neighbourhood that counts as 1/2; 0.04 is 10 of 255 levels.
+        visible: the mean absolute change over a 5 x 5 neighbourhood that counts as 1/2
+            (0.04 is 10 of 255 levels).
 
     Returns:
         (B, 1, H, W) in [0, 1].

@@ -1,7 +1,7 @@
 """The paper's method: disentangled loss, masked DDIM inversion, defect generation, mask refinement.
 
 "Revisiting DDIM Inversion for Controlling Defect Generation by Disentangling the Background"
-(arXiv 2411.16767), Algorithm 1. `loss` is its training line; `generate` its inversion, sampling and refinement.
+(arXiv 2411.16767), Algorithm 1. `loss` is its training line; `generate` the rest.
 """
 
 from __future__ import annotations

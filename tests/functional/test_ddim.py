@@ -1,0 +1,155 @@
+"""DDIM, and the paper's Lemma 1 and Proposition 1 with oracle denoisers."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from diffusers import DDIMScheduler
+
+from augment.functional.ddim import (
+    ddim_inversion_step,
+    ddim_step,
+    generate_defect,
+    invert_background,
+    make_schedule,
+)
+
+SHAPE = (2, 4, 8, 8)
+
+
+@pytest.fixture
+def scheduler():
+    return DDIMScheduler(
+        beta_schedule="scaled_linear", set_alpha_to_one=False, steps_offset=1, clip_sample=False
+    )
+
+
+@pytest.fixture
+def schedule(scheduler):
+    scheduler.set_timesteps(10)
+    alphas, final = scheduler.alphas_cumprod, float(scheduler.final_alpha_cumprod)
+    return make_schedule(alphas, final, scheduler.timesteps.tolist())
+
+
+@pytest.fixture
+def scene():
+    generator = torch.Generator().manual_seed(2)
+    z_0, eps, direction = torch.randn(3, *SHAPE, generator=generator, dtype=torch.float64)
+    m = torch.zeros(2, 1, 8, 8, dtype=torch.float64)
+    m[:, :, 2:5, 3:7] = 1
+    return z_0, eps, direction, m
+
+
+def nonlinear(direction):
+    """A denoiser that depends on its input, its level and every position's neighbours."""
+
+    def denoise(z, level):
+        return torch.tanh(z.roll(1, dims=-1) * 0.3 + direction) * (1 + 0.01 * level)
+
+    return denoise
+
+
+def test_the_step_equals_diffusers(scheduler, scene):
+    z, eps, *_ = scene
+    scheduler.set_timesteps(20)
+    for t in scheduler.timesteps.tolist():
+        previous = t - 1000 // 20
+        a_t = scheduler.alphas_cumprod[t].double()
+        a_previous = (
+            scheduler.alphas_cumprod[previous] if previous >= 0 else scheduler.final_alpha_cumprod
+        ).double()
+        expected = scheduler.step(eps, t, z).prev_sample
+        assert torch.allclose(ddim_step(z, eps, a_t, a_previous), expected, atol=1e-5)
+
+
+def test_the_schedule_visits_what_diffusers_visits(scheduler, schedule):
+    assert schedule.timesteps == (0, *sorted(scheduler.timesteps.tolist()))
+    assert torch.all(schedule.a[1:] < schedule.a[:-1])
+    assert schedule.steps == 10
+
+
+def test_inversion_undoes_the_step(schedule, scene):
+    z, eps, *_ = scene
+    a = schedule.a
+    there = ddim_inversion_step(z, eps, a[3], a[4])
+    assert torch.allclose(ddim_step(there, eps, a[4], a[3]), z, atol=1e-12)
+
+
+def test_inversion_and_sampling_return_to_the_start(schedule, scene):
+    """With an oracle whose noise does not change along the way (Prop. 1 with no inversion gap)."""
+    z_0, eps, direction, m = scene
+    oracle = lambda z, level: direction  # noqa: E731
+    trajectory = invert_background(oracle, z_0, m, schedule)
+    z = generate_defect(oracle, oracle, trajectory, m, eps, schedule, "predict")
+    assert torch.allclose((1 - m) * z, (1 - m) * z_0, atol=1e-9)
+    assert not torch.allclose(m * z, m * z_0)
+
+
+def test_lemma_1_the_background_does_not_depend_on_the_defect(schedule, scene):
+    """Two different defects, one background: bit for bit, in both modes."""
+    z_0, eps, direction, m = scene
+    background, trajectory = nonlinear(direction), None
+    results = []
+    for defect in (nonlinear(direction + 1), lambda z, level: 3 * torch.sin(z)):
+        trajectory = invert_background(background, z_0, m, schedule)
+        for mode in ("predict", "replay"):
+            results.append((1 - m) * generate_defect(defect, background, trajectory, m, eps, schedule, mode))
+    assert torch.equal(results[0], results[2]) and torch.equal(results[1], results[3])
+
+
+def test_proposition_1_the_gap_is_that_of_inverting_the_background_alone(schedule, scene):
+    """What Eq. (9) does to the background is what DDIM does to z^m with no defect about."""
+    z_0, eps, direction, m = scene
+    background = nonlinear(direction)
+    trajectory = invert_background(background, z_0, m, schedule)
+    with_defect = generate_defect(
+        nonlinear(direction + 1), background, trajectory, m, eps, schedule, "predict"
+    )
+    z = trajectory[-1]
+    for level in range(schedule.steps, 0, -1):
+        z = ddim_step(z, (1 - m) * background(z, level), schedule.a[level], schedule.a[level - 1])
+    assert torch.equal((1 - m) * with_defect, (1 - m) * z)
+    assert (with_defect - z_0)[(1 - m).expand(SHAPE) > 0].abs().max() > 1e-3  # there is a gap
+
+
+def test_replay_lands_on_the_source_exactly(schedule, scene):
+    z_0, eps, direction, m = scene
+    trajectory = invert_background(nonlinear(direction), z_0, m, schedule)
+    z = generate_defect(nonlinear(-direction), None, trajectory, m, eps, schedule, "replay")
+    assert torch.equal((1 - m) * z, (1 - m) * z_0)
+
+
+def test_an_empty_mask_is_the_identity(schedule, scene):
+    z_0, eps, direction, m = scene
+    trajectory = invert_background(nonlinear(direction), z_0, 0 * m, schedule)
+    z = generate_defect(nonlinear(-direction), None, trajectory, 0 * m, eps, schedule, "replay")
+    assert torch.equal(z, z_0)
+
+
+def test_generation_equals_a_literal_reference(schedule, scene):
+    """Eq. (8) and (9) written out, one line after the other."""
+    z_0, eps, direction, m = scene
+    eps_1, eps_2 = nonlinear(direction + 1), nonlinear(direction)
+    a = schedule.a
+    z_m = (1 - m) * z_0
+    for t in range(1, schedule.steps + 1):
+        noise = (1 - m) * eps_2(z_m, t - 1)
+        z_m = a[t].sqrt() * (
+            z_m / a[t - 1].sqrt() + ((1 / a[t] - 1).sqrt() - (1 / a[t - 1] - 1).sqrt()) * noise
+        )
+    z = z_m + m * eps
+    for t in range(schedule.steps, 0, -1):
+        noise = (1 - m) * eps_2((1 - m) * z, t) + m * eps_1(z, t)
+        z = a[t - 1].sqrt() * (z / a[t].sqrt() + ((1 / a[t - 1] - 1).sqrt() - (1 / a[t] - 1).sqrt()) * noise)
+    trajectory = invert_background(eps_2, z_0, m, schedule)
+    assert torch.allclose(trajectory[-1], z_m, atol=1e-12)
+    assert torch.allclose(
+        generate_defect(eps_1, eps_2, trajectory, m, eps, schedule, "predict"), z, atol=1e-12
+    )
+
+
+def test_prediction_needs_a_background_denoiser(schedule, scene):
+    z_0, eps, direction, m = scene
+    trajectory = invert_background(nonlinear(direction), z_0, m, schedule)
+    with pytest.raises(ValueError, match="denoise_background"):
+        generate_defect(nonlinear(direction), None, trajectory, m, eps, schedule, "predict")
