@@ -1,0 +1,170 @@
+"""Backbones: the bundled kind and Stable-Diffusion-shaped pipelines through the same code."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    PNDMScheduler,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+)
+from transformers import CLIPTextConfig, CLIPTextModel
+
+from augment.backbones.attention_processor import AttentionRegion
+from augment.backbones.build import build_tokenizer
+from augment.backbones.load import choose_device, choose_dtype, load_backbone
+from augment.errors import BackboneError
+from augment.recipe import BackboneConfig
+
+
+def save_stable_diffusion(folder, prediction_type, linear_projection):
+    """A random Stable Diffusion of 64 px, written by diffusers itself; 2.x has linear projections."""
+    torch.manual_seed(0)
+    tokenizer = build_tokenizer(["a photo of a bottle with sks crack"], max_length=77)
+    text_config = CLIPTextConfig(
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=37, num_hidden_layers=2, num_attention_heads=4,
+        bos_token_id=0, eos_token_id=1, pad_token_id=1,
+    )  # fmt: skip
+    unet = UNet2DConditionModel(
+        block_out_channels=(32, 64), layers_per_block=2, sample_size=32, in_channels=4, out_channels=4,
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        cross_attention_dim=32, attention_head_dim=(4, 8), use_linear_projection=linear_projection,
+    )  # fmt: skip
+    vae = AutoencoderKL(
+        block_out_channels=(32, 64), latent_channels=4, scaling_factor=0.18215,
+        down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2,
+    )  # fmt: skip
+    scheduler = PNDMScheduler(
+        beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, steps_offset=1, skip_prk_steps=True,
+        set_alpha_to_one=False, prediction_type=prediction_type,
+    )  # fmt: skip
+    pipeline = StableDiffusionPipeline(
+        vae=vae, text_encoder=CLIPTextModel(text_config), tokenizer=tokenizer, unet=unet, scheduler=scheduler,
+        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+    )  # fmt: skip
+    pipeline.save_pretrained(folder, safe_serialization=True)
+    return folder
+
+
+@pytest.fixture(scope="module", params=[("epsilon", False), ("v_prediction", True)], ids=["1.x", "2.x"])
+def stable_diffusion(request, tmp_path_factory):
+    return save_stable_diffusion(tmp_path_factory.mktemp("sd"), *request.param), request.param[0]
+
+
+def load(folder, **changes):
+    config = BackboneConfig(model=str(folder), **{"resolution": 64, **changes})
+    return load_backbone(config, "cpu", "float32")
+
+
+def test_a_saved_stable_diffusion_pipeline_loads(stable_diffusion):
+    folder, prediction_type = stable_diffusion
+    backbone = load(folder)
+    assert isinstance(backbone.scheduler, DDIMScheduler)
+    assert backbone.prediction_type == prediction_type
+    assert backbone.factor == 2 and backbone.latent_channels == 4
+    images = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    z = backbone.encode_images(images)
+    assert z.shape == (1, 4, 32, 32)
+    assert torch.equal(z, backbone.encode_images(images))
+    assert backbone.decode_latents(z).shape == images.shape
+
+
+def test_without_a_region_the_network_is_diffusers_own(stable_diffusion):
+    folder, _ = stable_diffusion
+    backbone = load(folder)
+    reference = UNet2DConditionModel.from_pretrained(folder, subfolder="unet")
+    generator = torch.Generator().manual_seed(1)
+    z, condition = torch.randn(2, 4, 32, 32, generator=generator), torch.randn(2, 77, 32, generator=generator)
+    t = torch.tensor([10, 900])
+    with torch.no_grad():
+        expected = reference(z, t, condition).sample
+        assert torch.allclose(backbone.unet(z, t, condition).sample, expected, atol=1e-5)
+
+
+def test_the_noise_is_what_the_prediction_type_says(stable_diffusion):
+    folder, prediction_type = stable_diffusion
+    backbone = load(folder)
+    generator = torch.Generator().manual_seed(1)
+    z, condition = (
+        torch.randn(1, 4, 32, 32, generator=generator),
+        torch.randn(1, 154, 32, generator=generator),
+    )
+    region, a_t = AttentionRegion(torch.zeros(1, 1, 32, 32)), backbone.alphas_cumprod[500]
+    with torch.no_grad():
+        output = backbone.predict(z, torch.tensor([500]), condition, region)
+        noise = backbone.predict_noise(z, 500, a_t, condition, region)
+    expected = output if prediction_type == "epsilon" else a_t.sqrt() * output + (1 - a_t).sqrt() * z
+    assert torch.allclose(noise, expected)
+
+
+def test_outside_the_mask_the_first_prompt_reaches_nothing_directly(stable_diffusion):
+    """With no mask at all, the first prompt does not matter, whatever it says."""
+    backbone = load(stable_diffusion[0])
+    generator = torch.Generator().manual_seed(1)
+    z, condition = (
+        torch.randn(1, 4, 32, 32, generator=generator),
+        torch.randn(1, 154, 32, generator=generator),
+    )
+    other = condition.clone()
+    other[:, :77] += 3
+    t = torch.tensor([500])
+    with torch.no_grad():
+        nowhere = AttentionRegion(torch.zeros(1, 1, 32, 32))
+        assert torch.equal(*(backbone.predict(z, t, c, nowhere) for c in (condition, other)))
+        somewhere = AttentionRegion(torch.ones(1, 1, 32, 32))
+        assert not torch.allclose(*(backbone.predict(z, t, c, somewhere) for c in (condition, other)))
+
+
+def test_the_bundled_kind_round_trips(small_backbone, tmp_path):
+    from augment.backbones.build import save_backbone
+
+    backbone = load(small_backbone)
+    save_backbone(backbone, tmp_path / "copy")
+    again = load(tmp_path / "copy")
+    for a, b in zip(backbone.unet.parameters(), again.unet.parameters(), strict=True):
+        assert torch.equal(a, b)
+    a, b = (x.encode_prompts(["a photo of a washer with sks scratch"])[0] for x in (backbone, again))
+    assert torch.equal(a.embedding, b.embedding) and torch.equal(a.token_ids, b.token_ids)
+
+
+def test_words_of_the_vocabulary_are_tokens_and_others_are_spelt(small_backbone):
+    backbone = load(small_backbone)
+    known, unknown, empty = backbone.encode_prompts(["scratch", "größe", ""])
+    assert int(known.content.sum()) == 1
+    assert int(unknown.content.sum()) > 1
+    assert not empty.content.any()
+
+
+def test_a_fitted_unet_takes_the_place_of_the_models_own(small_backbone, tmp_path):
+    backbone = load(small_backbone)
+    with torch.no_grad():
+        for parameter in backbone.unet.parameters():
+            parameter.add_(1)
+    backbone.save_unet(tmp_path)
+    config = BackboneConfig(model=str(small_backbone), resolution=64)
+    fitted = load_backbone(config, "cpu", "float32", unet_folder=tmp_path)
+    parameters = zip(backbone.unet.parameters(), fitted.unet.parameters(), strict=True)
+    assert all(torch.allclose(a, b, atol=1e-2) for a, b in parameters)
+
+
+def test_a_missing_model_is_one_clear_line(tmp_path):
+    for model in (str(tmp_path / "nothing"), "nobody/no-such-model"):
+        with pytest.raises(BackboneError, match="cannot be loaded") as error:
+            load(model)
+        assert "\n" not in str(error.value) and "--recipe tiny" in str(error.value)
+
+
+def test_a_resolution_the_grid_cannot_hold_is_refused(small_backbone):
+    with pytest.raises(BackboneError, match="multiple of 16"):
+        load(small_backbone, resolution=72)
+
+
+def test_devices_and_dtypes_that_do_not_exist_are_refused():
+    with pytest.raises(BackboneError, match="--device cpu"):
+        choose_device("cuda:99")
+    with pytest.raises(BackboneError, match="auto, float32 or bfloat16"):
+        choose_dtype("float16", torch.device("cpu"))
+    assert choose_dtype("float32", torch.device("cpu")) == torch.float32

@@ -1,0 +1,180 @@
+"""Algorithm 1 on a small random backbone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from augment.backbones.attention_processor import AttentionRegion
+from augment.backbones.load import load_backbone
+from augment.functional.ddim import generate_defect, invert_background
+from augment.functional.losses import disentangled_loss
+from augment.functional.masks import latent_mask
+from augment.functional.noising import add_noise, prediction_target
+from augment.methods.base import TrainingBatch
+from augment.methods.disentangled_inversion import DisentangledInversion
+from augment.recipe import BackboneConfig, FitConfig, SynthesizeConfig
+
+FIT = FitConfig()
+SYNTHESIZE = SynthesizeConfig(num_inference_steps=4, refinement="none")
+
+
+@pytest.fixture(scope="module")
+def backbone(small_backbone):
+    return load_backbone(BackboneConfig(model=str(small_backbone), resolution=64), "cpu", "float32")
+
+
+def make(backbone, fit=FIT, **changes):
+    return DisentangledInversion(backbone, "washer", "scratch", fit, replace(SYNTHESIZE, **changes))
+
+
+@pytest.fixture
+def scene():
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(3, 3, 64, 64, generator=generator)
+    masks = torch.zeros(3, 1, 64, 64)
+    masks[0, 0, 20:40, 10:30] = masks[1, 0, 5:15, 40:60] = masks[2, 0, 30:60, 30:60] = 1
+    return images, masks
+
+
+def generators(count=3, seed=7):
+    return [torch.Generator().manual_seed(seed + i) for i in range(count)]
+
+
+def test_the_loss_equals_two_separate_forwards(backbone):
+    """One batched forward against Eq. (5) written out, each pass on its own."""
+    method = make(backbone, replace(FIT, normal_batch_size=0, region_weighting="paper"))
+    source = torch.Generator().manual_seed(1)
+    z_0 = torch.randn(2, 4, 8, 8, generator=source)
+    m = (torch.rand(2, 1, 8, 8, generator=source) > 0.6).float()
+    loss = method.loss(TrainingBatch(z_0, m, 2), torch.Generator().manual_seed(2))
+
+    g = torch.Generator().manual_seed(2)
+    eps, t = torch.randn(z_0.shape, generator=g), torch.randint(1000, (2,), generator=g)
+    a_t = backbone.alphas_cumprod[t].view(-1, 1, 1, 1)
+    z_t, region = add_noise(z_0, eps, a_t), AttentionRegion(m)
+    target = prediction_target(z_0, eps, a_t, backbone.prediction_type)
+    with torch.no_grad():
+        defect = backbone.predict(z_t, t, method.C_1.expand(2, -1, -1), region)
+        background = backbone.predict((1 - m) * z_t, t, method.C_2.expand(2, -1, -1), region)
+    expected = disentangled_loss(target, defect, background, m, "paper")
+    assert float(loss) == pytest.approx(float(expected), rel=1e-4)
+
+
+def test_normal_windows_teach_the_background_only(backbone):
+    method = make(backbone)
+    source = torch.Generator().manual_seed(1)
+    z_0 = torch.randn(3, 4, 8, 8, generator=source)
+    m = torch.zeros(3, 1, 8, 8)
+    m[:, :, 2:5, 2:5] = 1
+    a, b = (
+        method.loss(TrainingBatch(z, m, 1), torch.Generator().manual_seed(2))
+        for z in (z_0, z_0 + 5 * m * torch.tensor([0.0, 1, 1]).view(3, 1, 1, 1))
+    )
+    assert torch.equal(a, b)  # what a normal window holds in its random hole does not matter
+
+
+@pytest.mark.parametrize("hide_keys", [False, True])
+def test_the_background_prediction_is_bit_identical_whatever_the_hole_held(backbone, hide_keys, scene):
+    """Eq. (12): a property of the real network, not of an oracle."""
+    images, masks = scene
+    method = make(backbone, replace(FIT, mask_background_keys=hide_keys))
+    z_0 = backbone.encode_images(images)
+    m = latent_mask(masks, z_0.shape[-2:])
+    region = AttentionRegion(m, hide_keys=torch.ones(3, dtype=torch.bool) if hide_keys else None)
+    condition = method.C_2.expand(3, -1, -1)
+
+    def background(z):
+        return backbone.predict_noise((1 - m) * z, 500, backbone.alphas_cumprod[500], condition, region)
+
+    with torch.no_grad():
+        assert torch.equal(background(z_0), background(z_0 + 100 * m))
+        assert not torch.equal(background(z_0), background(z_0 + (1 - m)))
+
+
+def test_replay_lands_on_the_source_and_predict_has_the_inversions_gap(backbone, scene):
+    images, masks = scene
+    replay = make(backbone).generate(images, masks, generators())
+    predict = make(backbone, background="predict").generate(images, masks, generators())
+    assert (replay.background_error == 0).all()
+    assert (predict.background_error > 0).all()
+    assert replay.images.shape == (3, 3, 64, 64) and replay.images.min() >= 0 and replay.images.max() <= 1
+
+
+def test_generation_equals_the_algorithm_without_shortcuts(backbone, scene):
+    """The method against `invert_background` and `generate_defect` with plain closures."""
+    images, masks = scene
+    method = make(backbone, background="predict")
+    z_0 = backbone.encode_images(images)
+    m, schedule = latent_mask(masks, z_0.shape[-2:]), backbone.schedule(4)
+
+    def denoiser(condition):
+        def denoise(z, level):
+            t, a_t = schedule.timesteps[level], schedule.a[level].float()
+            return backbone.predict_noise(z, t, a_t, condition.expand(3, -1, -1), AttentionRegion(m))
+
+        return denoise
+
+    eps = torch.stack([torch.randn(4, 8, 8, generator=g) for g in generators()])
+    with torch.no_grad():
+        trajectory = invert_background(denoiser(method.C_2), z_0, m, schedule)
+        z = generate_defect(
+            denoiser(method.C_1), denoiser(method.C_2), trajectory, m, eps, schedule, "predict"
+        )
+        expected = backbone.decode_latents(z)
+    assert torch.allclose(method.generate(images, masks, generators()).images, expected, atol=1e-5)
+
+
+def test_the_same_seed_gives_the_same_image_and_another_another(backbone, scene):
+    method = make(backbone)
+    a, b, c = (method.generate(*scene, generators(seed=s)).images for s in (7, 7, 8))
+    assert torch.equal(a, b)
+    assert not torch.equal(a, c)
+
+
+def test_an_image_does_not_depend_on_its_batch(backbone, scene):
+    images, masks = scene
+    together = make(backbone).generate(images, masks, generators()).images
+    alone = make(backbone).generate(images[1:2], masks[1:2], generators()[1:2]).images
+    assert torch.allclose(together[1:2], alone, atol=1e-4)
+
+
+@pytest.mark.parametrize("refinement", ["attention", "contrast", "difference", "none"])
+@pytest.mark.parametrize("steps", [1, 5])
+def test_refined_masks_lie_in_the_target_and_are_never_empty(backbone, scene, refinement, steps):
+    images, masks = scene
+    generated = make(backbone, refinement=refinement, num_inference_steps=steps).generate(
+        images, masks, generators()
+    )
+    assert set(generated.refined.unique().tolist()) <= {0.0, 1.0}
+    assert torch.equal(generated.refined * masks, generated.refined)
+    assert (generated.refined.sum(dim=(1, 2, 3)) > 0).all()
+    if refinement == "none":
+        assert torch.equal(generated.refined, masks)
+
+
+def test_a_refinement_that_leaves_nothing_falls_back_to_the_target(backbone, scene):
+    images, masks = scene
+    method = make(backbone, refinement="attention", refinement_threshold=1.1)
+    generated = method.generate(images, masks, generators())
+    assert generated.fell_back.all()
+    assert torch.equal(generated.refined, masks)
+
+
+def test_guidance_changes_the_hole_and_nothing_else(backbone, scene):
+    images, masks = scene
+    plain, guided = (
+        make(backbone, guidance_scale=scale).generate(images, masks, generators()) for scale in (1.0, 4.0)
+    )
+    assert not torch.equal(plain.images, guided.images)
+    assert (guided.background_error == 0).all()
+
+
+def test_the_words_compared_by_eq_13_are_those_the_prompts_do_not_share(backbone):
+    method = make(backbone)
+    tokenizer, length = backbone.tokenizer, backbone.tokenizer.model_max_length
+    ids = backbone.encode_prompts(["a photo of a washer with sks scratch"])[0].token_ids
+    words = tokenizer.decode(ids[method.content[:length]])
+    assert "scratch" in words and "washer" not in words
