@@ -108,7 +108,7 @@ class UNetConfig:
 
     image_size: int = 128  # images are resized to this square, pixels
     base_width: int = 16  # channels of the first level; the published network has 64
-    epochs: int = 20
+    epochs: int = 50
     steps_per_epoch: int | None = 8  # None: one pass over the training images
     batch_size: int = 8
     learning_rate: float = 1e-3

@@ -1,0 +1,164 @@
+"""Which files each training of a benchmark reads, and the proof that none of them is tested on."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from augment.data.folds import folds_of, split
+from augment.data.images import file_sha256
+from augment.data.sample import Category, Sample
+from augment.errors import WorkspaceError
+from augment.recipe import Recipe
+from augment.workspace import Manifest, Run, Workspace, fold_name
+
+TRAININGS = ("real-only", "real+synthetic")
+_PICTURED = 6  # test images of a category in the picture
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Split:
+    """What one fold trains and tests on, with the SHA-256 of every file."""
+
+    fold: int
+    good: tuple[Sample, ...]
+    real: tuple[Sample, ...]
+    synthetic: tuple[Sample, ...]
+    test: tuple[Sample, ...]
+    hashes: dict[Path, str]
+
+    def training(self, name: str) -> tuple[Sample, ...]:
+        """The samples of "real-only" or "real+synthetic"."""
+        return self.good + self.real + (self.synthetic if name == TRAININGS[1] else ())
+
+    def pictured(self) -> list[int]:
+        """Indices of the test images to show: evenly spread, so some of every defect, and a good one."""
+        return sorted({round(i) for i in np.linspace(0, len(self.test) - 1, _PICTURED)})
+
+    def record(self) -> dict[str, Any]:
+        """Part -> file -> SHA-256, of images and masks."""
+        parts = {"good": self.good, "real": self.real, "synthetic": self.synthetic, "test": self.test}
+        return {
+            name: {str(path): self.hashes[path] for path in files_of(samples)}
+            for name, samples in parts.items()
+        }
+
+    def digest(self, name: str) -> str:
+        """One hash of all a training and its test read: the same files in the same order give the same."""
+        parts = [
+            self.hashes[path] for samples in (self.training(name), self.test) for path in files_of(samples)
+        ]
+        return hashlib.sha256("\n".join([*parts, str(len(self.test))]).encode()).hexdigest()
+
+
+def make_split(category: Category, recipe: Recipe, workspace: Workspace, fold: int) -> Split:
+    """What a fold trains and tests on: the defects that have synthetic images, and proof that nothing leaked.
+
+    A good training image that is, byte for byte, a test image is left out, with a warning.
+
+    Raises:
+        WorkspaceError: a synthetic image comes from a test image, or the set is empty.
+        DataError: a file cannot be read.
+    """
+    folder = workspace.synthetic_folder(category.key, fold)
+    synthetic = _synthetic(folder, category, recipe.benchmark.synthetic_per_defect)
+    defects = list(dict.fromkeys(sample.defect for sample in synthetic))
+    if not defects:
+        raise WorkspaceError(
+            f"{folder} holds no synthetic images of {category.key}. Run `augment synthesize`."
+        )
+    parts = [split(category.defects[defect], recipe.data.protocol, fold) for defect in defects]
+    real = tuple(sample for part in parts for sample in part.fit)
+    test = tuple(sample for part in parts for sample in part.test) + category.test_good
+    samples = (*category.train_good, *real, *synthetic, *test)
+    hashes = {path: file_sha256(path) for path in dict.fromkeys(files_of(samples))}
+
+    tested = {hashes[sample.image]: sample.image for sample in test}
+    made_from = _recorded_hashes(folder, workspace, category, defects, fold)
+    for digest in itertools.chain(made_from, (hashes[sample.image] for sample in synthetic)):
+        if digest in tested:
+            raise WorkspaceError(
+                f"The synthetic images in {folder} were made with {tested[digest]}, which is a test image of "
+                f"fold {fold} ({recipe.data.protocol}). Fit and synthesize again with this fold and protocol, or "
+                "remove its copy from the training images."
+            )
+    clean = [sample for sample in (*category.train_good, *real) if hashes[sample.image] not in tested]
+    for sample in (*category.train_good, *real):
+        if hashes[sample.image] in tested:
+            _log.warning(
+                "%s is also the test image %s: not trained on", sample.image, tested[hashes[sample.image]]
+            )
+    return Split(
+        fold=fold,
+        good=tuple(sample for sample in clean if sample.mask is None),
+        real=tuple(sample for sample in clean if sample.mask is not None),
+        synthetic=synthetic,
+        test=test,
+        hashes=hashes,
+    )
+
+
+def finished_folds(category: Category, recipe: Recipe, workspace: Workspace, fold: int | None) -> list[int]:
+    """The folds to run, of those that have a finished synthetic set."""
+    wanted = folds_of(recipe.data.protocol) if fold is None else (fold,)
+    found = [number for number in wanted if _is_done(workspace.synthetic_folder(category.key, number))]
+    if found:
+        return found
+    if _is_done(workspace.synthetic_folder(category.key, "all")):
+        raise WorkspaceError(
+            f"The synthetic images of {category.key} were fitted on all real images, so none is left to "
+            "test on. Fit and synthesize with --fold 0 (and 1)."
+        )
+    folds = " or ".join(map(fold_name, wanted))
+    raise WorkspaceError(
+        f"{category.key} has no finished synthetic images for {folds} in {workspace.root}. "
+        "Run `augment synthesize` first."
+    )
+
+
+def _is_done(folder: Path) -> bool:
+    run = Run.find(folder)
+    return run is not None and run.done
+
+
+def _synthetic(folder: Path, category: Category, per_defect: int | None) -> tuple[Sample, ...]:
+    """The synthetic images of the category's defects, the first `per_defect` of each."""
+    entries = [e for e in Manifest(folder / "manifest.jsonl").entries() if e["defect"] in category.defects]
+    return tuple(
+        Sample(folder / entry["image"], folder / entry["mask"], entry["defect"])
+        for entry in sorted(entries, key=lambda entry: (entry["defect"], entry["index"]))
+        if per_defect is None or entry["index"] < per_defect
+    )
+
+
+def _recorded_hashes(
+    folder: Path, workspace: Workspace, category: Category, defects: Sequence[str], fold: int
+) -> Iterator[str]:
+    """SHA-256 of every image that the synthetic set, or a fit behind it, says it was made from."""
+    for entry in Manifest(folder / "manifest.jsonl").entries():
+        yield from _listed(entry)
+    for place in (folder, *(workspace.fit_folder(f"{category.key}/{defect}", fold) for defect in defects)):
+        run = Run.find(place)
+        if run is not None:
+            yield from _listed(run.info())
+
+
+def _listed(record: dict[str, Any]) -> Iterator[str]:
+    if "source_sha256" in record:
+        yield record["source_sha256"]
+    yield from record.get("training_sha256", ())
+    yield from record.get("sources", {}).values()
+
+
+def files_of(samples: Sequence[Sample]) -> list[Path]:
+    """Images and masks of samples, in order."""
+    return [path for sample in samples for path in (sample.image, sample.mask) if path is not None]

@@ -1,0 +1,193 @@
+"""The supervised segmenter with which synthetic defects are judged.
+
+As published (DRAEM's discriminative network; 256 px, one network a category with all its defects pooled):
+focal loss on the softmax, Adam, the learning rate x0.2 at 80 % and at 90 % of the steps, half of what a batch
+holds normal, half anomalous with every defect type as likely, images in [0, 1], weights drawn from
+N(0, 0.02). The image score is the maximum of the 21 x 21 average-pooled map. Always the last step's weights:
+no epoch is chosen on the test set.
+
+Differs from the published code (AnomalyDiffusion's `train-localization.py`): exactly half of each batch is
+normal, where a coin was tossed for every image; the focal loss is computed from log-probabilities, where 1e-5
+was added; pooling scales with the image size; and `flips` may be switched on.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from augment.data.images import read_sample
+from augment.data.sample import GOOD, Sample
+from augment.detectors.base import AnomalyMap
+from augment.detectors.discriminative_network import DiscriminativeNetwork
+from augment.detectors.resizing import resize_image, resize_mask
+from augment.errors import DataError, RecipeError
+from augment.progress import Progress
+from augment.recipe import BenchmarkConfig
+
+_POOLING = 21 / 256  # side of the image score's pooling window, as a share of the map's
+
+
+class UNetDetector:
+    """DRAEM's discriminative U-Net, trained on normal and anomalous images with masks.
+
+    Maps are probabilities, scored at the network's `image_size` as published: images are resized to that
+    square (bilinear, antialiased), masks by nearest.
+
+    Raises:
+        RecipeError: `image_size` is no multiple of 32, or `batch_size` is below 2.
+    """
+
+    def __init__(self, config: BenchmarkConfig, *, seed: int, device: str):
+        self.config = config.unet
+        if self.config.image_size % DiscriminativeNetwork.STRIDE or self.config.image_size <= 0:
+            raise RecipeError(
+                f"benchmark.unet.image_size must be a multiple of {DiscriminativeNetwork.STRIDE}, "
+                f"not {self.config.image_size}."
+            )
+        if self.config.batch_size < 2:
+            raise RecipeError(
+                f"benchmark.unet.batch_size must be at least 2 (half normal, half anomalous), "
+                f"not {self.config.batch_size}."
+            )
+        self.seed = seed
+        self.device = torch.device(device)
+        self.network = initial_network(self.config.base_width, seed)
+        self.network.to(self.device, memory_format=torch.channels_last)
+
+    def fit(self, train: Sequence[Sample], progress: Progress) -> None:
+        """Train for `epochs` x `steps_per_epoch` steps (see `Detector.fit`)."""
+        config = self.config
+        rng = np.random.default_rng([self.seed, 0])
+        by_type: dict[str, list[Sample]] = {}
+        for sample in train:
+            by_type.setdefault(GOOD if sample.mask is None else sample.defect, []).append(sample)
+        good = by_type.pop(GOOD, [])
+        if not good or not by_type:
+            found = f"{len(good)} normal and {sum(map(len, by_type.values()))} anomalous"
+            raise DataError(
+                f"The detector unet learns from normal and anomalous images, but was given {found}."
+            )
+        if config.good_images is not None and config.good_images < len(good):
+            good = [good[i] for i in sorted(rng.choice(len(good), config.good_images, replace=False))]
+
+        normal = [self._load(good, progress)]
+        anomalous = [self._load(samples, progress) for samples in by_type.values()]
+        images = sum(len(pool[0]) for pool in normal + anomalous)
+        steps = config.epochs * (config.steps_per_epoch or -(-images // config.batch_size))
+        optimizer = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate)
+        schedule = torch.optim.lr_scheduler.MultiStepLR(
+            optimizer, [steps * 8 // 10, steps * 9 // 10], gamma=0.2
+        )
+        half = config.batch_size // 2
+        self.network.train()
+        for _ in progress(range(steps), desc="training unet", unit="step"):
+            picks = _draw(normal, config.batch_size - half, rng) + _draw(anomalous, half, rng)
+            if config.flips:
+                picks = [_turned(image, mask, rng) for image, mask in picks]
+            image = self._to_input(np.stack([image for image, _ in picks]))
+            mask = torch.from_numpy(np.stack([mask for _, mask in picks])).to(self.device)
+            with self._autocast():
+                logits = self.network(image)
+            optimizer.zero_grad(set_to_none=True)
+            focal_loss(logits, mask, config.focal_gamma).backward()
+            optimizer.step()
+            schedule.step()
+
+    @torch.inference_mode()
+    def predict(self, images: Iterable[np.ndarray]) -> Iterator[AnomalyMap]:
+        """Probability maps of `image_size` squared, and their pooled maxima (see `Detector.predict`)."""
+        size = self.config.image_size
+        window = pooling_window(size)
+        self.network.eval()
+        resized = (resize_image(image, size) for image in images)
+        while batch := list(itertools.islice(resized, self.config.batch_size)):
+            with self._autocast():
+                logits = self.network(self._to_input(np.stack(batch)))
+            maps = logits.float().softmax(dim=1)[:, 1:]
+            scores = F.avg_pool2d(maps, window, stride=1, padding=window // 2).amax(dim=(1, 2, 3))
+            for anomaly_map, score in zip(maps[:, 0].cpu().numpy(), scores.tolist(), strict=True):
+                yield AnomalyMap(anomaly_map, score)
+
+    def _load(self, samples: Sequence[Sample], progress: Progress) -> tuple[np.ndarray, np.ndarray]:
+        """Images uint8 (N, S, S, 3) and masks bool (N, S, S) of the training size."""
+        size = self.config.image_size
+        images = np.empty((len(samples), size, size, 3), dtype=np.uint8)
+        masks = np.zeros((len(samples), size, size), dtype=bool)
+        for index, sample in enumerate(progress(samples, desc=f"reading {samples[0].defect}", unit="image")):
+            image, mask = read_sample(sample)
+            images[index] = resize_image(image, size)
+            if mask is not None:
+                masks[index] = resize_mask(mask, (size, size))
+        return images, masks
+
+    def _to_input(self, images: np.ndarray) -> Tensor:
+        """uint8 (B, S, S, 3) as float32 (B, 3, S, S) in [0, 1], channels last in memory."""
+        return torch.from_numpy(images).to(self.device).permute(0, 3, 1, 2).float() / 255
+
+    def _autocast(self) -> torch.autocast:
+        """bfloat16 where the device computes in it: on such a CPU a step takes half the time."""
+        if self.device.type == "cpu":
+            enabled = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        else:
+            enabled = self.device.type == "cuda" and torch.cuda.is_bf16_supported()
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
+
+
+def focal_loss(logits: Tensor, mask: Tensor, gamma: float) -> Tensor:
+    """Mean over pixels of ``-(1 - p)^gamma log p``, with p the softmax probability of the true class.
+
+    Args:
+        logits: (B, 2, H, W); channel 1 = anomalous.
+        mask: (B, H, W), nonzero = anomalous.
+        gamma: how far pixels already right are played down; 0 = cross-entropy.
+
+    Source: Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017.
+    """
+    log_p = F.log_softmax(logits.float(), dim=1).gather(1, mask.long()[:, None])
+    return -((1 - log_p.exp()) ** gamma * log_p).mean()
+
+
+def initial_network(base_width: int, seed: int) -> DiscriminativeNetwork:
+    """The network with published initial weights: convolutions N(0, 0.02), normalisations N(1, 0.02)."""
+    with torch.random.fork_rng(devices=[]):  # torch's own initial weights draw from the global state
+        network = DiscriminativeNetwork(base_width=base_width)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d):
+                module.weight.normal_(0.0, 0.02, generator=generator)
+                module.bias.zero_()
+            elif isinstance(module, nn.BatchNorm2d):
+                module.weight.normal_(1.0, 0.02, generator=generator)
+                module.bias.zero_()
+    return network
+
+
+def pooling_window(image_size: int) -> int:
+    """Odd side of the window over which the image score averages: 21 at 256 px, the same share elsewhere."""
+    return 2 * round((image_size * _POOLING - 1) / 2) + 1
+
+
+def _draw(
+    pools: Sequence[tuple[np.ndarray, np.ndarray]], count: int, rng: np.random.Generator
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """`count` images with masks: every pool is as likely, and within it every image."""
+    picks = []
+    for _ in range(count):
+        images, masks = pools[rng.integers(len(pools))]
+        index = rng.integers(len(images))
+        picks.append((images[index], masks[index]))
+    return picks
+
+
+def _turned(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Image and mask after the same one of the square's eight flips and quarter turns."""
+    turns, mirrored = int(rng.integers(4)), bool(rng.integers(2))
+    image, mask = np.rot90(image, turns), np.rot90(mask, turns)
+    return (image[:, ::-1], mask[:, ::-1]) if mirrored else (image, mask)
