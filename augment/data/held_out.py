@@ -20,7 +20,7 @@ from augment.recipe import Recipe
 from augment.workspace import Manifest, Run, Workspace, fold_name
 
 TRAININGS = ("real-only", "real+synthetic")
-_PICTURED = 6  # test images of a category in the picture
+_PICTURED = 6  # anomalous test images of a category in the picture
 
 _log = logging.getLogger(__name__)
 
@@ -41,8 +41,10 @@ class Split:
         return self.good + self.real + (self.synthetic if name == TRAININGS[1] else ())
 
     def pictured(self) -> list[int]:
-        """Indices of the test images to show: evenly spread, so some of every defect, and a good one."""
-        return sorted({round(i) for i in np.linspace(0, len(self.test) - 1, _PICTURED)})
+        """Indices of the test images to show: anomalous ones, spread over the defects, and a good one."""
+        anomalous = sum(sample.mask is not None for sample in self.test)  # they come first
+        shown = {round(index) for index in np.linspace(0, anomalous - 1, _PICTURED)}
+        return sorted(shown | set(range(len(self.test))[anomalous : anomalous + 1]))
 
     def record(self) -> dict[str, Any]:
         """Part -> file -> SHA-256, of images and masks."""
@@ -88,8 +90,8 @@ def make_split(category: Category, recipe: Recipe, workspace: Workspace, fold: i
         if digest in tested:
             raise WorkspaceError(
                 f"The synthetic images in {folder} were made with {tested[digest]}, which is a test image of "
-                f"fold {fold} ({recipe.data.protocol}). Fit and synthesize again with this fold and protocol, or "
-                "remove its copy from the training images."
+                f"fold {fold} ({recipe.data.protocol}). Fit and synthesize again with this fold and protocol "
+                "or remove its copy from the training images."
             )
     clean = [sample for sample in (*category.train_good, *real) if hashes[sample.image] not in tested]
     for sample in (*category.train_good, *real):
