@@ -132,7 +132,7 @@ class BenchmarkConfig:
 class PretrainConfig:
     """Training the bundled backbone on rendered scenes."""
 
-    steps: int = 4000
+    steps: int = 2800
     batch_size: int = 16
     learning_rate: float = 4e-4
     warmup_steps: int = 200

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import time
 import zlib
 from collections.abc import Sequence
@@ -25,7 +27,7 @@ from augment.recipe import Recipe
 from augment.registry import METHODS
 from augment.report.pictures import contact_sheet
 from augment.training import step_generator
-from augment.workspace import Manifest, Run, Workspace
+from augment.workspace import Manifest, Run, Workspace, atomic_write_text, writing
 
 _SECTIONS = ("backbone", "window", "data", "synthesize")
 _SHEET = 20
@@ -90,7 +92,11 @@ def synthesize(
         AugmentError: unusable images, a run with other settings, a full disk.
     """
     fits = [_fit_of(target, recipe, workspace, fold) for target in targets]
-    results, emptied = [], set()
+    if force:
+        for key in dict.fromkeys(target.category.key for target in targets):
+            defects = {target.defect for target in targets if target.category.key == key}
+            _remove_defects(workspace.synthetic_folder(key, fold), defects)
+    results = []
     for target, fit_run in zip(targets, fits, strict=True):
         category = target.category
         good = {str(sample.image): file_sha256(sample.image) for sample in category.train_good}
@@ -102,15 +108,30 @@ def synthesize(
             "fold": fold,
             "licence": category.licence,
         }
-        run = Run.open(
-            workspace.synthetic_folder(category.key, fold), recipe, _SECTIONS, seed,
-            sources=good, force=force and category.key not in emptied, extra=extra,
-        )  # fmt: skip
-        emptied.add(category.key)
+        folder = workspace.synthetic_folder(category.key, fold)
+        run = Run.open(folder, recipe, _SECTIONS, seed, sources=good, extra=extra)
         results.append(
             _synthesize_one(target, n, fit_run, recipe, run, fold, good, (seed, device, dtype), progress)
         )
     return results
+
+
+def _remove_defects(folder: Path, defects: set[str]) -> None:
+    """Take defects out of a synthetic set; the whole run folder, where it holds no others."""
+    manifest = Manifest(folder / "manifest.jsonl")
+    kept = [entry for entry in manifest.entries() if entry["defect"] not in defects]
+    with writing(folder):
+        if not kept:
+            shutil.rmtree(folder, ignore_errors=not folder.exists())
+            return
+        lines = [json.dumps(entry, ensure_ascii=False) + "\n" for entry in kept]
+        atomic_write_text(manifest.path, "".join(lines))
+        for entry in manifest.entries():
+            if entry["defect"] in defects:
+                for part in ("image", "mask"):
+                    (folder / entry[part]).unlink(missing_ok=True)
+        for defect in defects:
+            (folder / f"sheet_{defect}.png").unlink(missing_ok=True)
 
 
 def _fit_of(target: Target, recipe: Recipe, workspace: Workspace, fold: int | str) -> Run:
