@@ -1,0 +1,247 @@
+"""The three commands in a row, on a small data set and a small random backbone."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from augment.cli import main
+
+SETTINGS = {
+    "backbone.resolution": 64,
+    "window.minimum": 64,
+    "fit.steps": 6,
+    "fit.checkpoint_every": 2,
+    "fit.batch_size": 2,
+    "fit.normal_batch_size": 1,
+    "fit.normal_images": 2,
+    "fit.windows_per_image": 2,
+    "synthesize.num_inference_steps": 3,
+    "synthesize.batch_size": 2,
+    "benchmark.unet.image_size": 64,
+    "benchmark.unet.base_width": 4,
+    "benchmark.unet.epochs": 2,
+    "benchmark.unet.steps_per_epoch": 2,
+    "benchmark.unet.batch_size": 4,
+}
+
+
+class Session:
+    """Calls the command line in a folder, with the small backbone and settings."""
+
+    def __init__(self, folder: Path, backbone: Path, category: Path):
+        self.workspace, self.category = folder / "runs", category
+        self._settings = [f"backbone.model={backbone}", *(f"{k}={v}" for k, v in SETTINGS.items())]
+
+    def __call__(self, command: str, *arguments, settings=()) -> Result:
+        words = [command, *arguments, "--workspace", self.workspace, "--device", "cpu"]
+        if command == "fit":
+            words += ["--recipe", "tiny"]
+            settings = [*self._settings, *settings]
+        words += [word for setting in settings for word in ("--set", setting)]
+        return CliRunner().invoke(main, list(map(str, words)))
+
+    def json(self, command: str, *arguments, **options):
+        result = self(command, *arguments, "--json", **options)
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)
+
+
+@pytest.fixture
+def session(tmp_path, small_backbone, small_category) -> Session:
+    return Session(tmp_path, small_backbone, small_category)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, small_backbone, write_category) -> Session:
+    """A session in which both defects are fitted and four images of each are painted, fold 0."""
+    folder = tmp_path_factory.mktemp("finished")
+    session = Session(folder, small_backbone, write_category(folder / "parts" / "washer"))
+    session.json("fit", session.category)
+    session.json("synthesize", "-n", 4)
+    return session
+
+
+def tree(workspace: Path) -> dict[str, str]:
+    """Relative path -> hash of all models, images and manifests (the workspace's own path left out)."""
+    return {
+        path.relative_to(workspace).as_posix(): hashlib.sha256(
+            path.read_bytes().replace(str(workspace).encode(), b"WORKSPACE")
+        ).hexdigest()
+        for path in sorted(workspace.rglob("*"))
+        if path.suffix in (".png", ".safetensors", ".jsonl")
+    }
+
+
+def manifest_of(session: Session) -> list[dict]:
+    path = session.workspace / "synthetic/parts/washer/fold0/manifest.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def assert_nothing_partial(workspace: Path) -> None:
+    """No temporary file, and every JSON and image that is there can be read."""
+    for path in workspace.rglob("*"):
+        assert not path.name.endswith(".part"), path
+        if path.suffix == ".json":
+            json.loads(path.read_text())
+        if path.suffix == ".png":
+            Image.open(path).load()
+
+
+def test_the_commands_leave_what_the_readme_says(finished):
+    for defect in ("scratch", "spot"):
+        run = finished.workspace / "fits/parts/washer" / defect / "fold0"
+        assert json.loads((run / "run.json").read_text())["state"] == "done"
+        assert (run / "recipe.yaml").is_file()
+        sheet = finished.workspace / f"synthetic/parts/washer/fold0/sheet_{defect}.png"
+        assert Image.open(sheet).width > 800
+    arguments = ["list", "runs", "--workspace", str(finished.workspace), "--json"]
+    listed = json.loads(CliRunner().invoke(main, arguments).stdout)
+    assert {(row["kind"], row["state"]) for row in listed} >= {("fit", "done"), ("synthetic", "done")}
+    assert_nothing_partial(finished.workspace)
+
+
+def test_synthetic_images_equal_their_source_outside_the_mask(finished):
+    run = finished.workspace / "synthetic/parts/washer/fold0"
+    entries = manifest_of(finished)
+    assert len(entries) == 8
+    for entry in entries:
+        image, mask = (
+            np.asarray(Image.open(run / entry["image"])),
+            np.asarray(Image.open(run / entry["mask"])),
+        )
+        source = np.asarray(Image.open(finished.category / "train/good" / Path(entry["source"]).name))
+        assert mask.ndim == 2 and set(np.unique(mask)) == {0, 255}
+        assert np.array_equal(image[mask == 0], source[mask == 0])
+        assert not np.array_equal(image, source)
+
+
+def test_the_category_folder_is_in_mvtec_layout(finished):
+    category = finished.workspace / "synthetic/parts/washer/fold0/washer"
+    assert sorted(path.name for path in category.iterdir()) == ["ground_truth", "test", "train"]
+    for defect in ("scratch", "spot"):
+        images = sorted((category / "test" / defect).iterdir())
+        masks = sorted((category / "ground_truth" / defect).iterdir())
+        assert [path.stem + "_mask.png" for path in images] == [path.name for path in masks]
+        assert len(images) == 4
+
+
+def test_what_is_done_is_skipped(finished):
+    before = tree(finished.workspace)
+    assert all(result["skipped"] for result in finished.json("fit", finished.category))
+    assert all(result["skipped"] for result in finished.json("synthesize", "-n", 4))
+    assert tree(finished.workspace) == before
+
+
+def test_the_benchmark_compares_both_trainings(finished):
+    result = finished.json("benchmark", "--fold", 0)
+    trainings = {row["training"] for row in result["rows"]}
+    assert {"real-only", "real+synthetic"} <= trainings
+    for row in result["rows"]:
+        assert 0 <= row["pixel_auroc"] <= 1 and 0 <= row["image_ap"] <= 1
+    with open(result["csv"], newline="") as file:
+        assert len(list(csv.DictReader(file))) == len(result["rows"])
+    assert Image.open(result["picture"]).width > 800
+    table = finished("benchmark", "--fold", 0).stdout
+    assert "real+synthetic" in table and "pixel_aupro" in table
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(tmp_path, small_backbone, small_category):
+    trees = []
+    for number, seed in enumerate((1, 1, 2)):
+        session = Session(tmp_path / str(number), small_backbone, small_category)
+        session.json("fit", small_category / "spot", "--seed", seed)
+        session.json("synthesize", "-n", 2, "--seed", seed)
+        trees.append(tree(session.workspace))
+    assert trees[0] == trees[1]
+    assert trees[0].keys() == trees[2].keys() and trees[0] != trees[2]
+
+
+def interrupt_after(monkeypatch, count: int, error: BaseException) -> None:
+    """Raise `error` at the `count`-th file that is flushed to the disk."""
+    flushed = iter(range(count - 1))
+    real = os.fsync
+
+    def fsync(descriptor):
+        if next(flushed, None) is None:
+            raise error
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory, small_backbone, write_category) -> Session:
+    """A session that fitted one defect and painted four images of it without a break."""
+    folder = tmp_path_factory.mktemp("unbroken")
+    session = Session(folder, small_backbone, write_category(folder / "parts" / "washer"))
+    session.json("fit", session.category / "spot")
+    session.json("synthesize", "-n", 4)
+    return session
+
+
+@pytest.mark.parametrize("command", ["fit", "synthesize"])
+@pytest.mark.parametrize("count", [2, 4])
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (KeyboardInterrupt(), 130, "Run the same command again"),
+        (OSError(errno.ENOSPC, "No space left on device"), 1, "disk is full"),
+    ],
+    ids=["ctrl-c", "full-disk"],
+)
+def test_an_interrupted_command_resumes_to_the_same_bytes(
+    tmp_path, unbroken, small_backbone, monkeypatch, command, count, error, code, words
+):
+    broken = Session(tmp_path, small_backbone, unbroken.category)
+    step = ("fit", unbroken.category / "spot") if command == "fit" else ("synthesize", "-n", 4)
+    if command == "synthesize":
+        shutil.copytree(unbroken.workspace / "fits", broken.workspace / "fits")
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, count, error)
+        result = broken(*step)
+    assert result.exit_code == code and words in result.stderr, result.output
+    assert_nothing_partial(broken.workspace)
+    broken.json(*step)
+    expected = tree(unbroken.workspace)
+    if command == "fit":
+        expected = {path: digest for path, digest in expected.items() if path.startswith("fits/")}
+    assert tree(broken.workspace) == expected
+
+
+def break_truncated_image(root: Path) -> Path:
+    path = root / "test" / "spot" / "001.png"
+    path.write_bytes(path.read_bytes()[:-200])
+    return path
+
+
+def break_empty_mask(root: Path) -> Path:
+    path = root / "ground_truth" / "spot" / "001_mask.png"
+    Image.new("L", (72, 72)).save(path)
+    return path
+
+
+@pytest.mark.parametrize("damage", [break_truncated_image, break_empty_mask])
+def test_bad_pixels_are_one_line_that_names_the_file(session, damage):
+    path = damage(session.category)
+    result = session("fit", session.category / "spot")
+    assert result.exit_code == 1 and result.stdout == ""
+    lines = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
+    assert len(lines) == 1 and str(path) in lines[0] and "Traceback" not in result.stderr
+    assert_nothing_partial(session.workspace)
+
+
+def test_other_settings_need_force(finished):
+    result = finished("fit", finished.category / "spot", settings=["fit.learning_rate=0.01"])
+    assert result.exit_code == 1
+    assert "fit.learning_rate = 0.0001, not 0.01" in result.stderr and "--force" in result.stderr
