@@ -102,7 +102,8 @@ def fit(
     """
     from augment.data.targets import resolve_targets
     from augment.plan import Job
-    from augment.workspace import Workspace, make_progress
+    from augment.progress import make_progress
+    from augment.workspace import Workspace
 
     store = Workspace(workspace)
     found = resolve_targets(targets, data_root)
@@ -171,7 +172,8 @@ def synthesize(
     in MVTec layout and a manifest; outside the mask every pixel is the source image's.
     """
     from augment.plan import plan_synthesis
-    from augment.workspace import Workspace, make_progress
+    from augment.progress import make_progress
+    from augment.workspace import Workspace
 
     store = Workspace(workspace)
     jobs = plan_synthesis(targets, data_root, store, fold, recipe, overrides)
@@ -257,7 +259,8 @@ def benchmark(
     Without categories: of all that has synthetic images in the workspace.
     """
     from augment.plan import plan_benchmark
-    from augment.workspace import Workspace, make_progress
+    from augment.progress import make_progress
+    from augment.workspace import Workspace
 
     overrides = (*overrides, *_chosen("benchmark.detectors", detectors), *_chosen("benchmark.seeds", seeds))
     store = Workspace(workspace)
@@ -352,8 +355,8 @@ def pretrain(
     OUTPUT is written as a diffusers folder; use it with --set backbone.model=OUTPUT.
     """
     from augment.pretrain import pretrain as run_pretrain
+    from augment.progress import make_progress
     from augment.recipe import load_recipe
-    from augment.workspace import make_progress
 
     result = run_pretrain(
         load_recipe(recipe or "tiny", overrides),

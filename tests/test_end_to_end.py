@@ -242,6 +242,8 @@ def test_bad_pixels_are_one_line_that_names_the_file(session, damage):
 
 
 def test_other_settings_need_force(finished):
-    result = finished("fit", finished.category / "spot", settings=["fit.learning_rate=0.01"])
+    result = finished("fit", finished.category / "spot", settings=["fit.warmup_steps=77"])
     assert result.exit_code == 1
-    assert "fit.learning_rate = 0.0001, not 0.01" in result.stderr and "--force" in result.stderr
+    assert (
+        "fit.warmup_steps = " in result.stderr and ", not 77" in result.stderr and "--force" in result.stderr
+    )

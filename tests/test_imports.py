@@ -38,6 +38,7 @@ RANKS = {
     "listing": 9,
     "plan": 9,
     "cli": 10,
+    "__main__": 11,
 }
 LIGHT = {
     "cli", "console", "data", "errors", "listing", "plan", "progress", "recipe", "registry", "report",

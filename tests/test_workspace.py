@@ -148,8 +148,11 @@ def test_a_run_is_found_again_and_its_end_recorded(tmp_path):
     ("change", "words"),
     [
         ({"seed": 1}, "seed = 0, not 1"),
-        ({"overrides": ["fit.steps=7"]}, "fit.steps = 300, not 7"),
-        ({"overrides": ["benchmark.unet.epochs=9"]}, "benchmark.unet.epochs = 20, not 9"),
+        ({"overrides": ["fit.steps=7"]}, f"fit.steps = {RECIPE.fit.steps}, not 7"),
+        (
+            {"overrides": ["benchmark.unet.epochs=9"]},
+            f"benchmark.unet.epochs = {RECIPE.benchmark.unet.epochs}, not 9",
+        ),
         ({"sources": SOURCES | {"test/crack/000.png": "cc"}}, "test/crack/000.png has changed"),
         ({"sources": SOURCES | {"test/crack/002.png": "cc"}}, "test/crack/002.png is new"),
         ({"sources": {"test/crack/000.png": "aa"}}, "test/crack/001.png is gone"),

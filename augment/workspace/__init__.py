@@ -13,7 +13,6 @@ FOLD is `fold0`, `fold1` or `all`. Each run folder holds `recipe.yaml` (every se
 
 from __future__ import annotations
 
-from augment.progress import Progress, make_progress, no_progress
 from augment.workspace.files import (
     atomic_path,
     atomic_write_bytes,
@@ -29,7 +28,6 @@ from augment.workspace.run import Run
 __all__ = [
     "DEFAULT_ROOT",
     "Manifest",
-    "Progress",
     "Run",
     "RunInfo",
     "Workspace",
@@ -39,7 +37,5 @@ __all__ = [
     "atomic_write_text",
     "fold_name",
     "json_default",
-    "make_progress",
-    "no_progress",
     "writing",
 ]
