@@ -28,7 +28,9 @@ class Registry:
         """Name -> one line of help, built-in ones first, plugins after them."""
         if not self._found_plugins:
             for point in entry_points(group=f"augment.{self.kind}s"):
-                self._entries.setdefault(point.name, (point.value, f"from {point.dist.name if point.dist else point.value}"))
+                self._entries.setdefault(
+                    point.name, (point.value, f"from {point.dist.name if point.dist else point.value}")
+                )
             self._found_plugins = True
         return {name: help_line for name, (_, help_line) in self._entries.items()}
 
@@ -58,6 +60,9 @@ METHODS = Registry(
 DETECTORS = Registry(
     "detector",
     {
-        "unet": ("augment.detectors.unet:UNetDetector", "supervised segmenter: DRAEM's discriminative U-Net, focal loss"),
+        "unet": (
+            "augment.detectors.unet:UNetDetector",
+            "supervised segmenter: DRAEM's discriminative U-Net, focal loss",
+        ),
     },
 )
