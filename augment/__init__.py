@@ -8,21 +8,32 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from augment.benchmark import benchmark
     from augment.errors import AugmentError
-    from augment.fit import fit
+    from augment.jobs.benchmark import benchmark
+    from augment.jobs.fit import fit
+    from augment.jobs.pretrain import pretrain
+    from augment.jobs.synthesize import synthesize
     from augment.recipe import Recipe, load_recipe
-    from augment.synthesize import synthesize
 
 _PUBLIC = {
     "AugmentError": "augment.errors",
     "Recipe": "augment.recipe",
-    "benchmark": "augment.benchmark",
-    "fit": "augment.fit",
+    "benchmark": "augment.jobs.benchmark",
+    "fit": "augment.jobs.fit",
     "load_recipe": "augment.recipe",
-    "synthesize": "augment.synthesize",
+    "pretrain": "augment.jobs.pretrain",
+    "synthesize": "augment.jobs.synthesize",
 }
-__all__ = ["AugmentError", "Recipe", "__version__", "benchmark", "fit", "load_recipe", "synthesize"]
+__all__ = [
+    "AugmentError",
+    "Recipe",
+    "__version__",
+    "benchmark",
+    "fit",
+    "load_recipe",
+    "pretrain",
+    "synthesize",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -112,7 +112,7 @@ def fit(
         rows = job.describe([store.fit_folder(target.key, fold) for target in found])
         _print_plan(console, [(rows, job.recipe)], ("backbone", "window", "data", "fit"))
         return
-    from augment.fit import fit as run_fit
+    from augment.jobs.fit import fit as run_fit
 
     results = run_fit(
         found,
@@ -184,7 +184,7 @@ def synthesize(
             parts.append(([row | {"images": number} for row in rows], job.recipe))
         _print_plan(console, parts, ("backbone", "window", "data", "synthesize"))
         return
-    from augment.synthesize import synthesize as run_synthesize
+    from augment.jobs.synthesize import synthesize as run_synthesize
 
     results = [
         result
@@ -273,7 +273,7 @@ def benchmark(
         ]
         _print_plan(console, [(rows, settings)], ("data", "benchmark"))
         return
-    from augment.benchmark import benchmark as run_benchmark
+    from augment.jobs.benchmark import benchmark as run_benchmark
 
     result = run_benchmark(
         found,
@@ -354,7 +354,7 @@ def pretrain(
 
     OUTPUT is written as a diffusers folder; use it with --set backbone.model=OUTPUT.
     """
-    from augment.pretrain import pretrain as run_pretrain
+    from augment.jobs.pretrain import pretrain as run_pretrain
     from augment.progress import make_progress
     from augment.recipe import load_recipe
 

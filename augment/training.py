@@ -109,8 +109,8 @@ class Trainer:
             "step_count": self.step_count,
             "losses": self.losses,
         }
-        with atomic_path(path) as temporary:
-            torch.save(state, temporary)
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            torch.save(state, file)
 
     def load(self, path: Path) -> None:
         """Continue from a checkpoint written by `save`."""

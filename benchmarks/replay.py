@@ -22,8 +22,8 @@ from augment.data.images import read_image, read_sample, to_rgb
 from augment.data.masks import target_mask
 from augment.data.targets import resolve_targets
 from augment.data.windows import crop, window_around
+from augment.jobs.painting import PaintJob, as_tensor, paint
 from augment.methods.disentangled_inversion import DisentangledInversion
-from augment.painting import PaintJob, as_tensor, paint
 from augment.recipe import Recipe
 from augment.training import step_generator
 from augment.workspace import Workspace

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+import safetensors.torch
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from torch import Tensor
@@ -16,6 +17,7 @@ from augment.backbones.attention_processor import AttentionRegion
 from augment.backbones.codec import PatchCodec
 from augment.functional.ddim import Schedule, make_schedule
 from augment.functional.noising import predicted_noise
+from augment.workspace import atomic_write_bytes, writing
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,9 @@ class Backbone:
         return output.float()
 
     def save_unet(self, folder: Path) -> None:
-        """Write the U-Net as `folder/unet`, half precision safetensors, in diffusers' format."""
-        from copy import deepcopy
-
-        deepcopy(self.unet).half().save_pretrained(folder / "unet")
+        """Write the U-Net as `folder/unet`, half precision safetensors, in diffusers' format, atomically."""
+        weights = {name: value.half().cpu().contiguous() for name, value in self.unet.state_dict().items()}
+        with writing(folder / "unet"):
+            self.unet.save_config(folder / "unet")
+        data = safetensors.torch.save(weights, metadata={"format": "pt"})
+        atomic_write_bytes(folder / "unet" / "diffusion_pytorch_model.safetensors", data)

@@ -15,7 +15,8 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from augment.backbones.attention_processor import AttentionRegion
 from augment.backbones.build import build_tokenizer
-from augment.backbones.load import choose_device, choose_dtype, load_backbone
+from augment.backbones.load import load_backbone
+from augment.devices import choose_device, choose_dtype
 from augment.errors import BackboneError
 from augment.recipe import BackboneConfig
 
@@ -25,12 +26,13 @@ def save_stable_diffusion(folder, prediction_type, linear_projection):
     torch.manual_seed(0)
     tokenizer = build_tokenizer(["a photo of a bottle with sks crack"], max_length=77)
     text_config = CLIPTextConfig(
-        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=37, num_hidden_layers=2, num_attention_heads=4,
-        bos_token_id=0, eos_token_id=1, pad_token_id=1,
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=37, num_hidden_layers=2,
+        num_attention_heads=4, bos_token_id=0, eos_token_id=1, pad_token_id=1,
     )  # fmt: skip
     unet = UNet2DConditionModel(
         block_out_channels=(32, 64), layers_per_block=2, sample_size=32, in_channels=4, out_channels=4,
-        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
         cross_attention_dim=32, attention_head_dim=(4, 8), use_linear_projection=linear_projection,
     )  # fmt: skip
     vae = AutoencoderKL(
@@ -38,8 +40,8 @@ def save_stable_diffusion(folder, prediction_type, linear_projection):
         down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2,
     )  # fmt: skip
     scheduler = PNDMScheduler(
-        beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, steps_offset=1, skip_prk_steps=True,
-        set_alpha_to_one=False, prediction_type=prediction_type,
+        beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, steps_offset=1,
+        skip_prk_steps=True, set_alpha_to_one=False, prediction_type=prediction_type,
     )  # fmt: skip
     pipeline = StableDiffusionPipeline(
         vae=vae, text_encoder=CLIPTextModel(text_config), tokenizer=tokenizer, unet=unet, scheduler=scheduler,

@@ -102,7 +102,7 @@ def benchmark(
         TargetError: no such detector.
         DataError: an image cannot be read, or maps hold NaN.
     """
-    from augment.backbones.load import choose_device
+    from augment.devices import choose_device
 
     device = str(choose_device(device))
     names = tuple(detectors or recipe.benchmark.detectors)

@@ -20,10 +20,10 @@ from augment.data.masks import random_mask
 from augment.data.sample import Sample, Target
 from augment.data.windows import Window, crop, window_around
 from augment.functional.masks import latent_mask
+from augment.jobs.painting import PaintJob, as_tensor, paint
 from augment.methods.base import Method, TrainingBatch
-from augment.painting import PaintJob, as_tensor, paint
 from augment.progress import Progress, no_progress
-from augment.recipe import FitConfig, Recipe
+from augment.recipe import Recipe
 from augment.registry import METHODS
 from augment.report.pictures import contact_sheet, loss_curve
 from augment.training import Trainer, step_generator

@@ -20,8 +20,8 @@ from augment.data.images import file_sha256, read_image, read_sample
 from augment.data.masks import read_mask_folder, resize_mask, target_mask
 from augment.data.sample import Target
 from augment.errors import TargetError, WorkspaceError
+from augment.jobs.painting import Painted, PaintJob, paint
 from augment.methods.base import Method
-from augment.painting import Painted, PaintJob, paint
 from augment.progress import Progress, no_progress
 from augment.recipe import Recipe
 from augment.registry import METHODS

@@ -11,7 +11,6 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from augment.benchmark import MEAN, SCORES, benchmark, with_means
 from augment.data.export import MvtecWriter
 from augment.data.folds import split
 from augment.data.held_out import make_split
@@ -19,6 +18,7 @@ from augment.data.images import file_sha256, read_image, read_mask
 from augment.data.layouts import read_category
 from augment.detectors.base import AnomalyMap
 from augment.errors import TargetError, WorkspaceError
+from augment.jobs.benchmark import MEAN, SCORES, benchmark, with_means
 from augment.recipe import BenchmarkConfig, Recipe
 from augment.registry import DETECTORS
 from augment.workspace import Manifest, Run, Workspace

@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from augment.backbones.attention_processor import AttentionRegion
 from augment.backbones.backbone import Backbone
 from augment.backbones.build import build_backbone, save_backbone
-from augment.backbones.load import choose_device, choose_dtype
 from augment.data.masks import random_mask
+from augment.devices import choose_device, choose_dtype
 from augment.functional.masks import latent_mask
 from augment.functional.noising import add_noise, mask_latents, prediction_target
 from augment.progress import Progress, no_progress
@@ -226,8 +226,8 @@ def _prepare_codec(backbone: Backbone, recipe: Recipe, work: Path, seed: int, pr
     for _ in progress(range(config.codec_steps), desc="train the decoder", unit="step"):
         trainer.step(loss_of)
     codec.mend.requires_grad_(False)
-    with atomic_path(path) as temporary:
-        torch.save(codec.state_dict(), temporary)
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        torch.save(codec.state_dict(), file)
 
 
 def _prepare_pool(backbone: Backbone, recipe: Recipe, work: Path, seed: int, progress: Progress) -> _Pool:
@@ -259,7 +259,7 @@ def _prepare_pool(backbone: Backbone, recipe: Recipe, work: Path, seed: int, pro
         if waiting:
             encode()
         clean, defect = (np.concatenate(store) for store in latents)
-        with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
             np.savez(file, clean=clean, defect=defect, mask=np.concatenate(masks), kinds=np.array(kinds))
     stored = np.load(path)
     rng = np.random.default_rng([seed, _POOL])

@@ -1,0 +1,45 @@
+"""Where and in which number format networks run."""
+
+from __future__ import annotations
+
+import torch
+
+from augment.errors import BackboneError
+
+
+def choose_device(device: str = "auto") -> torch.device:
+    """`auto` is the first CUDA device, then Apple's, then the CPU.
+
+    Raises:
+        BackboneError: the named device does not exist here.
+    """
+    if device == "auto":
+        device = (
+            "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        )
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise BackboneError(f"The device '{device}' cannot be used here. Try --device cpu.") from error
+    return torch.device(device)
+
+
+def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
+    """`auto` is bfloat16 where the device computes it natively, else float32.
+
+    Raises:
+        BackboneError: not one of auto, float32, bfloat16, float16; or float16 on a CPU.
+    """
+    known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    if dtype == "auto":
+        if device.type == "cuda":
+            return (
+                torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+            )
+        native = device.type == "cpu" and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+        return torch.bfloat16 if native and torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
+    if dtype not in known or (dtype == "float16" and device.type == "cpu"):
+        raise BackboneError(
+            f"The dtype '{dtype}' cannot be used on {device.type}. Use auto, float32 or bfloat16."
+        )
+    return known[dtype]
