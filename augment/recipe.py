@@ -44,12 +44,12 @@ class FitConfig:
     """Learning one defect type (Eq. 5)."""
 
     method: str = "disentangled_inversion"
-    steps: int = 300
+    steps: int = 500
     batch_size: int = 4  # defect windows a step
-    normal_batch_size: int = 2  # good windows with random masks a step, for the regulariser; 0 = the paper
+    normal_batch_size: int = 1  # good windows with random masks a step, for the regulariser; 0 = the paper
     normal_images: int = 16  # good images whose windows are cached for that
     windows_per_image: int = 16  # jittered windows cached for each defect image
-    learning_rate: float = 1e-4
+    learning_rate: float = 3e-4
     warmup_steps: int = 20
     weight_decay: float = 1e-2
     max_grad_norm: float = 1.0
@@ -81,6 +81,9 @@ class SynthesizeConfig:
     """Painting the learned defect (Eq. 8, 9, 13)."""
 
     num_inference_steps: int = 30  # DDIM steps, each way
+    temperature: float = (
+        0.85  # deviation of the noise a hole starts from; 1 = the paper, less = calmer texture
+    )
     guidance_scale: float = 1.0  # on the defect prompt; 1 = none, as the paper's proofs assume
     background: Literal["replay", "predict"] = (
         "replay"  # write the inverted trajectory back, or predict it again
@@ -132,7 +135,7 @@ class BenchmarkConfig:
 class PretrainConfig:
     """Training the bundled backbone on rendered scenes."""
 
-    steps: int = 2800
+    steps: int = 2500
     batch_size: int = 16
     learning_rate: float = 4e-4
     warmup_steps: int = 200

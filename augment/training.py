@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from augment.errors import RecipeError
 from augment.workspace import atomic_path
 
 
@@ -54,14 +55,17 @@ class Trainer:
                 must come from that number, so that a resumed run repeats an unbroken one.
 
         Raises:
-            FloatingPointError: the loss is not finite.
+            RecipeError: the loss is not finite.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate * self._rate(self.step_count)
         loss = loss_of(self.step_count)
         value = loss.item()
         if not math.isfinite(value):
-            raise FloatingPointError(f"The loss is {value} at step {self.step_count}.")
+            raise RecipeError(
+                f"The training diverged: the loss is {value} at step {self.step_count}. Lower the learning "
+                "rate, as in --set fit.learning_rate=1e-4, or try --dtype float32."
+            )
         loss.backward()
         nn.utils.clip_grad_norm_(self.parameters, self.max_grad_norm)
         self.optimizer.step()

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from augment.errors import RecipeError
 from augment.training import Trainer, step_generator
 
 
@@ -50,7 +51,7 @@ def test_the_average_is_used_and_put_back():
 
 def test_a_loss_that_is_not_finite_stops_the_training():
     trainer = make()
-    with pytest.raises(FloatingPointError, match="nan at step 0"):
+    with pytest.raises(RecipeError, match="nan at step 0"):
         trainer.step(lambda step: trainer.module.weight.sum() * float("nan"))
 
 

@@ -77,6 +77,7 @@ class DisentangledInversion:
         z_0 = backbone.encode_images(images)
         m = latent_mask(masks, z_0.shape[-2:], self.fit.mask_dilation)
         eps = torch.stack([torch.randn(z_0.shape[1:], generator=g) for g in generators]).to(z_0)
+        eps = config.temperature * eps  # differs from the paper, where it is 1
         schedule = backbone.schedule(config.num_inference_steps)
         passes = _Passes(self, m, schedule)
 

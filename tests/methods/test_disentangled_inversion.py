@@ -18,7 +18,7 @@ from augment.methods.disentangled_inversion import DisentangledInversion
 from augment.recipe import BackboneConfig, FitConfig, SynthesizeConfig
 
 FIT = FitConfig()
-SYNTHESIZE = SynthesizeConfig(num_inference_steps=4, refinement="none")
+SYNTHESIZE = SynthesizeConfig(num_inference_steps=4, refinement="none", temperature=1.0)
 
 
 @pytest.fixture(scope="module")
