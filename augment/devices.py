@@ -32,14 +32,21 @@ def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
     """
     known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
     if dtype == "auto":
-        if device.type == "cuda":
-            return (
-                torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-            )
-        native = device.type == "cpu" and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
-        return torch.bfloat16 if native and torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
+        return torch.bfloat16 if has_bfloat16(device) else torch.float32
     if dtype not in known or (dtype == "float16" and device.type == "cpu"):
         raise BackboneError(
             f"The dtype '{dtype}' cannot be used on {device.type}. Use auto, float32 or bfloat16."
         )
     return known[dtype]
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether the device computes in bfloat16 faster than in float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    # On a CPU the kernels are oneDNN's; builds without it have no such operator.
+    return (
+        device.type == "cpu"
+        and torch.backends.mkldnn.is_available()
+        and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    )

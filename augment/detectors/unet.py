@@ -26,6 +26,7 @@ from augment.data.sample import GOOD, Sample
 from augment.detectors.base import AnomalyMap
 from augment.detectors.discriminative_network import DiscriminativeNetwork
 from augment.detectors.resizing import resize_image, resize_mask
+from augment.devices import has_bfloat16
 from augment.errors import DataError, RecipeError
 from augment.progress import Progress
 from augment.recipe import BenchmarkConfig
@@ -132,11 +133,7 @@ class UNetDetector:
 
     def _autocast(self) -> torch.autocast:
         """bfloat16 where the device computes in it: on such a CPU a step takes half the time."""
-        if self.device.type == "cpu":
-            enabled = torch.ops.mkldnn._is_mkldnn_bf16_supported()
-        else:
-            enabled = self.device.type == "cuda" and torch.cuda.is_bf16_supported()
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=has_bfloat16(self.device))
 
 
 def focal_loss(logits: Tensor, mask: Tensor, gamma: float) -> Tensor:

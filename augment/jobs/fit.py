@@ -19,6 +19,7 @@ from augment.data.images import file_sha256, read_image, read_sample, to_rgb
 from augment.data.masks import random_mask
 from augment.data.sample import Sample, Target
 from augment.data.windows import Window, crop, window_around
+from augment.errors import BackboneError
 from augment.functional.masks import latent_mask
 from augment.jobs.painting import PaintJob, as_tensor, paint
 from augment.methods.base import Method, TrainingBatch
@@ -101,6 +102,10 @@ def fit(
         if not skipped:
             if backbone is None:
                 backbone = load_backbone(recipe.backbone, device, dtype)
+                if backbone.autocast_dtype == torch.float16:
+                    raise BackboneError(
+                        "A fit in float16 loses small gradients. Use --dtype bfloat16 or float32."
+                    )
                 base = deepcopy(backbone.unet.state_dict())
             backbone.unet.load_state_dict(base)
             _fit_one(target, images, recipe, run, backbone, seed, progress)

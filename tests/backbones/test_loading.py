@@ -18,7 +18,11 @@ from augment.backbones.build import build_tokenizer
 from augment.backbones.load import load_backbone
 from augment.devices import choose_device, choose_dtype
 from augment.errors import BackboneError
-from augment.recipe import BackboneConfig
+from augment.functional.masks import latent_mask
+from augment.methods.base import TrainingBatch
+from augment.methods.disentangled_inversion import DisentangledInversion
+from augment.recipe import BackboneConfig, FitConfig, SynthesizeConfig
+from augment.training import Trainer
 
 
 def save_stable_diffusion(folder, prediction_type, linear_projection):
@@ -118,6 +122,25 @@ def test_outside_the_mask_the_first_prompt_reaches_nothing_directly(stable_diffu
         assert torch.equal(*(backbone.predict(z, t, c, nowhere) for c in (condition, other)))
         somewhere = AttentionRegion(torch.ones(1, 1, 32, 32))
         assert not torch.allclose(*(backbone.predict(z, t, c, somewhere) for c in (condition, other)))
+
+
+def test_the_method_trains_and_paints_on_it(stable_diffusion):
+    """The same code as for the bundled model, from the loss to the refined mask."""
+    backbone = load(stable_diffusion[0])
+    synthesize = SynthesizeConfig(num_inference_steps=3, refinement="attention")
+    method = DisentangledInversion(backbone, "bottle", "crack", FitConfig(), synthesize)
+    generator = torch.Generator().manual_seed(0)
+    images, masks = torch.rand(2, 3, 64, 64, generator=generator), torch.zeros(2, 1, 64, 64)
+    masks[:, :, 10:40, 20:30] = 1
+    z_0, m = backbone.encode_images(images), latent_mask(masks, (32, 32))
+    before = [p.detach().clone() for p in backbone.unet.parameters()]
+    trainer = Trainer(backbone.unet, learning_rate=1e-4)
+    trainer.step(lambda step: method.loss(TrainingBatch(z_0, m, 1), generator))
+    after = backbone.unet.parameters()
+    assert any(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    generated = method.generate(images, masks, [torch.Generator().manual_seed(i) for i in range(2)])
+    assert (generated.background_error == 0).all()
+    assert torch.equal(generated.refined * masks, generated.refined)
 
 
 def test_the_bundled_kind_round_trips(small_backbone, tmp_path):
