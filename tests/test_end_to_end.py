@@ -40,7 +40,7 @@ class Session:
     """Calls the command line in a folder, with the small backbone and settings."""
 
     def __init__(self, folder: Path, backbone: Path, category: Path):
-        self.workspace, self.category = folder / "runs", category
+        self.workspace, self.category, self.backbone = folder / "runs", category, backbone
         self._settings = [f"backbone.model={backbone}", *(f"{k}={v}" for k, v in SETTINGS.items())]
 
     def __call__(self, command: str, *arguments, settings=()) -> Result:
@@ -141,6 +141,42 @@ def test_what_is_done_is_skipped(finished):
     assert all(result["skipped"] for result in finished.json("fit", finished.category))
     assert all(result["skipped"] for result in finished.json("synthesize", "-n", 4))
     assert tree(finished.workspace) == before
+
+
+def test_a_fit_has_seen_its_own_fold_only_and_its_record_proves_it(finished):
+    for defect in ("scratch", "spot"):
+        record = json.loads((finished.workspace / f"fits/parts/washer/{defect}/fold0/run.json").read_text())
+        assert sorted(record["training"]) == ["000.png", "001.png"]
+        assert sorted(record["held_out"]) == ["002.png", "003.png"]
+        assert not set(record["held_out"].values()) & set(record["sources"].values())
+        for name, digest in record["training"].items():
+            file = finished.category / "test" / defect / name
+            assert hashlib.sha256(file.read_bytes()).hexdigest() == digest
+
+
+def test_more_images_are_added_to_those_there(finished, tmp_path):
+    shutil.copytree(finished.workspace, tmp_path / "runs")
+    more = Session(tmp_path, finished.backbone, finished.category)
+    run = more.workspace / "synthetic/parts/washer/fold0/washer"
+    before = tree(run)
+    (result,) = more.json("synthesize", finished.category / "spot", "-n", 5)
+    after = tree(run)
+    assert result["n"] == 5 and len(after) == len(before) + 2
+    assert {name: after[name] for name in before} == before
+
+
+def test_force_redoes_the_defects_named_and_no_other(finished, tmp_path):
+    shutil.copytree(finished.workspace, tmp_path / "runs")
+    again = Session(tmp_path, finished.backbone, finished.category)
+    run = again.workspace / "synthetic/parts/washer/fold0/washer"
+    before = tree(run)
+    other = run / "test/scratch/0000.png"
+    written = other.stat().st_mtime_ns
+    (result,) = again.json("synthesize", finished.category / "spot", "-n", 4, "--force")
+    assert not result["skipped"]
+    assert tree(run) == before
+    assert other.stat().st_mtime_ns == written
+    assert len(manifest_of(again)) == 8
 
 
 def test_the_benchmark_compares_both_trainings(finished):
