@@ -8,13 +8,10 @@ defect, and plain denoising (Eq. 2) on scenes without one, so that the base know
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -22,18 +19,24 @@ from torch import Tensor, nn
 from augment.backbones.attention_processor import AttentionRegion
 from augment.backbones.backbone import Backbone
 from augment.backbones.build import build_backbone, save_backbone
-from augment.data.masks import random_mask
 from augment.devices import choose_device, choose_dtype
-from augment.functional.masks import latent_mask
 from augment.functional.noising import add_noise, mask_latents, prediction_target
+from augment.jobs.painting import as_tensor
+from augment.jobs.scene_pool import (
+    CODEC,
+    TRAIN,
+    ScenePool,
+    prepare_pool,
+    render_window,
+    render_windows,
+    vocabulary,
+)
 from augment.progress import Progress, no_progress
 from augment.recipe import Recipe
-from augment.render.scene import KINDS, Scene, render_scene
 from augment.training import Trainer, step_generator
 from augment.workspace import atomic_path, atomic_write_json
 
 log = logging.getLogger(__name__)
-_CODEC, _POOL, _TRAIN = range(3)  # the stages, as numbers in random seeds
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ def pretrain(
     deadline = None if minutes is None else time.monotonic() + 60 * minutes
     config, size = recipe.pretrain, recipe.backbone.resolution
     torch_device = choose_device(device)
-    texts = [prompt for pair in _vocabulary(recipe) for prompt in pair]
+    texts = [prompt for pair in vocabulary(recipe) for prompt in pair]
     backbone = build_backbone(
         config,
         texts,
@@ -89,7 +92,7 @@ def pretrain(
     work = output / "work"
     work.mkdir(parents=True, exist_ok=True)
     _prepare_codec(backbone, recipe, work, seed, progress)
-    pool = _prepare_pool(backbone, recipe, work, seed, progress)
+    pool = prepare_pool(backbone, recipe, work, seed, progress)
     trained = nn.ModuleDict({"unet": backbone.unet, "text_encoder": backbone.text_encoder}).train()
     trainer = Trainer(
         trained,
@@ -106,7 +109,7 @@ def pretrain(
         bar.update(trainer.step_count)
         while trainer.step_count < config.steps and (deadline is None or time.monotonic() < deadline):
             loss = trainer.step(
-                lambda step: _loss(backbone, pool, config.batch_size, step_generator(seed, _TRAIN, step))
+                lambda step: _loss(backbone, pool, config.batch_size, step_generator(seed, TRAIN, step))
             )
             bar.update(1)
             bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
@@ -134,74 +137,13 @@ def pretrain(
     return PretrainResult(output, trainer.step_count, recent, trainer.step_count >= config.steps, sheet)
 
 
-@dataclass(frozen=True)
-class _Pool:
-    """Encoded scenes: latents float16 (N, C, h, w), masks uint8 (N, 1, h, w), prompts as token ids."""
-
-    clean: np.ndarray
-    defect: np.ndarray
-    mask: np.ndarray
-    kinds: np.ndarray  # (N,) row of `prompts`
-    prompts: Tensor  # (kinds, 2, L): the background and the defect prompt of each kind of scene
-    masked_prompt: Tensor  # (L,)
-    holes: Tensor  # (M, 1, h, w) random masks
-
-
-def _vocabulary(recipe: Recipe) -> list[tuple[str, str]]:
-    """(background prompt, defect prompt) of everything that can be rendered."""
-    pairs = [
-        (kind, defect) for kind, entry in KINDS.items() for defect in sorted({*entry.defects, "missing part"})
-    ]
-    template = recipe.fit.defect_prompt.replace("sks ", "")
-    return [
-        (recipe.fit.background_prompt.format(category=kind), template.format(category=kind, defect=defect))
-        for kind, defect in pairs
-    ]
-
-
-def _render_window(task: tuple[int, int, int, int]) -> Scene:
-    """One scene, or (one time in three) a window of it around its defect, as a fit sees it."""
-    seed, stage, index, size = task
-    cv2.setNumThreads(1)
-    rng = np.random.default_rng([seed, stage, index])
-    scene = render_scene(rng, size)
-    if rng.random() > 1 / 3 or not scene.mask.any():
-        return scene
-    rows, columns = np.nonzero(scene.mask.any(1))[0], np.nonzero(scene.mask.any(0))[0]
-    extent = max(np.ptp(rows), np.ptp(columns)) + 1
-    side = int(np.clip(extent * rng.uniform(1.3, 2.5), size // 2, size))
-    top = int(rng.integers(max(0, rows[-1] + 1 - side), min(rows[0], size - side) + 1))
-    left = int(rng.integers(max(0, columns[-1] + 1 - side), min(columns[0], size - side) + 1))
-
-    def grown(picture: np.ndarray, interpolation: int) -> np.ndarray:
-        return cv2.resize(
-            picture[top : top + side, left : left + side], (size, size), interpolation=interpolation
-        )
-
-    mask = grown(scene.mask.astype(np.uint8), cv2.INTER_NEAREST).astype(bool)
-    image, clean = grown(scene.image, cv2.INTER_CUBIC), grown(scene.clean, cv2.INTER_CUBIC)
-    return Scene(image, clean, mask, scene.category, scene.defect)
-
-
-def _scenes(seed: int, stage: int, count: int, size: int) -> Iterator[Scene]:
-    """`count` rendered windows, rendered by all cores, in a fixed order."""
-    tasks = [(seed, stage, index, size) for index in range(count)]
-    with multiprocessing.get_context("spawn").Pool() as workers:
-        yield from workers.imap(_render_window, tasks, chunksize=8)
-
-
-def _as_tensor(pictures: list[np.ndarray]) -> Tensor:
-    """uint8 (H, W, 3) pictures -> (B, 3, H, W) in [0, 1]."""
-    return torch.from_numpy(np.stack(pictures)).movedim(-1, 1).float() / 255
-
-
 def _prepare_codec(backbone: Backbone, recipe: Recipe, work: Path, seed: int, progress: Progress) -> None:
     """Components of rendered blocks, then the decoder's learned part, on latents with a little noise."""
     path, config, codec = work / "codec.pt", recipe.pretrain, backbone.autoencoder
     if path.exists():
         codec.load_state_dict(torch.load(path, weights_only=True))
         return
-    scenes = _scenes(seed, _CODEC, config.codec_images, recipe.backbone.resolution)
+    scenes = render_windows(seed, CODEC, config.codec_images, recipe.backbone.resolution)
     bar = progress(scenes, total=config.codec_images, desc="render for the codec", unit="scene")
     images = torch.from_numpy(np.stack([scene.image for scene in bar])).movedim(-1, 1)
     codec.fit_components(images[:: max(1, len(images) // 200)].to(backbone.device) / 127.5 - 1)
@@ -210,7 +152,7 @@ def _prepare_codec(backbone: Backbone, recipe: Recipe, work: Path, seed: int, pr
     side = min(128, recipe.backbone.resolution)
 
     def loss_of(step: int) -> Tensor:
-        generator = step_generator(seed, _CODEC, step)
+        generator = step_generator(seed, CODEC, step)
         rows = torch.randint(len(images), (16,), generator=generator)
         top, left = (
             int(v)
@@ -230,53 +172,7 @@ def _prepare_codec(backbone: Backbone, recipe: Recipe, work: Path, seed: int, pr
         torch.save(codec.state_dict(), file)
 
 
-def _prepare_pool(backbone: Backbone, recipe: Recipe, work: Path, seed: int, progress: Progress) -> _Pool:
-    """Render and encode the scenes the U-Net learns from (once; kept in `work`)."""
-    path, config, size = work / "pool.npz", recipe.pretrain, recipe.backbone.resolution
-    grid = (size // config.patch, size // config.patch)
-    vocabulary = _vocabulary(recipe)
-    if not path.exists():
-        row_of = {pair: row for row, pair in enumerate(vocabulary)}
-        template = recipe.fit.defect_prompt.replace("sks ", "")
-        latents: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
-        masks, kinds, waiting = [], [], []
-
-        def encode() -> None:
-            for store, attribute in zip(latents, ("clean", "image"), strict=True):
-                pictures = _as_tensor([getattr(scene, attribute) for scene in waiting])
-                store.append(backbone.encode_images(pictures).cpu().numpy().astype(np.float16))
-            pixels = torch.from_numpy(np.stack([scene.mask for scene in waiting]))[:, None]
-            masks.append(latent_mask(pixels, grid).numpy().astype(np.uint8))
-            waiting.clear()
-
-        scenes = _scenes(seed, _POOL, config.pool, size)
-        for scene in progress(scenes, total=config.pool, desc="render the pool", unit="scene"):
-            background = recipe.fit.background_prompt.format(category=scene.category)
-            kinds.append(row_of[background, template.format(category=scene.category, defect=scene.defect)])
-            waiting.append(scene)
-            if len(waiting) == 32:
-                encode()
-        if waiting:
-            encode()
-        clean, defect = (np.concatenate(store) for store in latents)
-        with atomic_path(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, clean=clean, defect=defect, mask=np.concatenate(masks), kinds=np.array(kinds))
-    stored = np.load(path)
-    rng = np.random.default_rng([seed, _POOL])
-    holes = torch.from_numpy(np.stack([random_mask((size, size), rng) for _ in range(512)]))[:, None]
-
-    def ids(texts: list[str]) -> Tensor:
-        options = {"padding": "max_length", "truncation": True, "return_tensors": "pt"}
-        return backbone.tokenizer(texts, max_length=backbone.tokenizer.model_max_length, **options).input_ids
-
-    prompts = torch.stack([ids([pair[part] for pair in vocabulary]) for part in (0, 1)], dim=1)
-    return _Pool(
-        stored["clean"], stored["defect"], stored["mask"], stored["kinds"], prompts.to(backbone.device),
-        ids([recipe.fit.masked_prompt])[0].to(backbone.device), latent_mask(holes, grid),
-    )  # fmt: skip
-
-
-def _loss(backbone: Backbone, pool: _Pool, batch_size: int, generator: torch.Generator) -> Tensor:
+def _loss(backbone: Backbone, pool: ScenePool, batch_size: int, generator: torch.Generator) -> Tensor:
     """The loss of one batch: half defects under C_1, a quarter holes under C_2, a quarter plain backgrounds.
 
     A defect row counts its whole window, cells of the defect up to eight times as much as the others: the
@@ -322,13 +218,13 @@ def _sheet(backbone: Backbone, recipe: Recipe, path: Path, seed: int) -> Path:
 
     rows, captions = [], []
     for index in range(8):
-        scene = _render_window((seed + 1, _TRAIN, index, recipe.backbone.resolution))
+        scene = render_window((seed + 1, TRAIN, index, recipe.backbone.resolution))
         results = []
         for prompt in (recipe.fit.defect_prompt.replace("sks ", ""), recipe.fit.background_prompt):
             fit = replace(recipe.fit, defect_prompt=prompt)
             method = DisentangledInversion(backbone, scene.category, scene.defect, fit, recipe.synthesize)
             mask = torch.from_numpy(scene.mask)[None, None].float()
-            painted = method.generate(_as_tensor([scene.clean]), mask, [step_generator(seed, _TRAIN, index)])
+            painted = method.generate(as_tensor([scene.clean]), mask, [step_generator(seed, TRAIN, index)])
             pixels = (painted.images[0].movedim(0, -1).cpu().numpy() * 255).round().astype(np.uint8)
             results.append(np.where(scene.mask[..., None], pixels, scene.clean))
         rows.append(

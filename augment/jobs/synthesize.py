@@ -5,28 +5,23 @@ from __future__ import annotations
 import json
 import shutil
 import time
-import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from pathlib import Path
-
-import numpy as np
 
 from augment.backbones.backbone import Backbone
 from augment.backbones.load import load_backbone
 from augment.data.export import MvtecWriter
-from augment.data.images import file_sha256, read_image, read_sample
-from augment.data.masks import read_mask_folder, resize_mask, target_mask
+from augment.data.images import file_sha256, read_image
 from augment.data.sample import Target
 from augment.errors import TargetError, WorkspaceError
-from augment.jobs.painting import Painted, PaintJob, paint
+from augment.jobs.painting import Painted, paint
+from augment.jobs.planning import Plan, Planner
 from augment.methods.base import Method
 from augment.progress import Progress, no_progress
 from augment.recipe import Recipe
 from augment.registry import METHODS
 from augment.report.pictures import contact_sheet
-from augment.training import step_generator
 from augment.workspace import Manifest, Run, Workspace, atomic_write_text, writing
 
 _SECTIONS = ("backbone", "window", "data", "synthesize")
@@ -177,7 +172,7 @@ def _synthesize_one(
     if missing or not run.done:
         run.reopen()
         writer.write_good(category.train_good, category.test_good)
-    planner = _Planner.of(target, fit_run, recipe, seed)
+    planner = Planner.of(target, fit_run, recipe, seed)
     if missing:
         backbone = load_backbone(recipe.backbone, device, dtype, unet_folder=fit_run.folder)
         method = _method(target, fit_run, recipe, backbone)
@@ -228,63 +223,8 @@ def _method(target: Target, fit_run: Run, recipe: Recipe, backbone: Backbone) ->
     )
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """What goes into one image, and where it comes from."""
-
-    job: PaintJob
-    source: Path
-    mask_source: str
-
-
-@dataclass(frozen=True)
-class _Planner:
-    """Chooses source image and target mask of image number i."""
-
-    target: Target
-    masks: list[np.ndarray]
-    mask_names: list[str]
-    is_exact: bool  # the user's own masks are used as they are
-    recipe: Recipe
-    seed: int
-
-    @classmethod
-    def of(cls, target: Target, fit_run: Run, recipe: Recipe, seed: int) -> _Planner:
-        """Masks of the fit's own training images, or of the user's folder."""
-        folder = recipe.synthesize.masks.folder
-        if folder is not None:
-            masks = read_mask_folder(Path(folder))
-            return cls(target, masks, [f"{folder} #{i}" for i in range(len(masks))], True, recipe, seed)
-        trained = fit_run.info()["training"]
-        samples = [sample for sample in target.samples if sample.image.name in trained]
-        masks = [read_sample(sample)[1] for sample in samples]
-        return cls(target, masks, [str(sample.mask) for sample in samples], False, recipe, seed)
-
-    def plan(self, index: int) -> _Plan:
-        """The plan of one image; depends on the seed, the target and `index` alone."""
-        name = zlib.crc32(self.target.key.encode())
-        rng = np.random.default_rng([self.seed, name, index])
-        good = self.target.category.train_good
-        source = good[rng.integers(len(good))].image
-        image = _read_cached(source)
-        choice = index % len(self.masks) if self.is_exact else int(rng.integers(len(self.masks)))
-        config = self.recipe.synthesize.masks
-        if self.is_exact:
-            mask = resize_mask(self.masks[choice], image.shape[:2])
-        else:
-            mask = target_mask([self.masks[choice]], image.shape[:2], config, rng)
-        return _Plan(
-            PaintJob(image, mask, step_generator(self.seed, name, index)), source, self.mask_names[choice]
-        )
-
-
-@lru_cache(maxsize=16)
-def _read_cached(path: Path) -> np.ndarray:
-    return read_image(path)
-
-
 def _entry(
-    target: Target, index: int, plan: _Plan, result: Painted, recipe: Recipe, seed: int, good: dict[str, str]
+    target: Target, index: int, plan: Plan, result: Painted, recipe: Recipe, seed: int, good: dict[str, str]
 ) -> dict:
     """The manifest line of one image, but for its paths."""
     return {
@@ -311,7 +251,7 @@ def _image_id(defect: str, index: int) -> str:
     return f"{defect}/{index:04d}"
 
 
-def _draw_sheet(planner: _Planner, manifest: Manifest, folder: Path, path: Path) -> None:
+def _draw_sheet(planner: Planner, manifest: Manifest, folder: Path, path: Path) -> None:
     """The contact sheet of a defect's first images, from what was written."""
     defect = planner.target.defect
     entries = sorted((e for e in manifest.entries() if e["defect"] == defect), key=lambda e: e["index"])

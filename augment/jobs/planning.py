@@ -1,0 +1,67 @@
+"""Which good image and which target mask go into synthetic image number i."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from augment.data.images import read_image, read_sample
+from augment.data.masks import read_mask_folder, resize_mask, target_mask
+from augment.data.sample import Target
+from augment.jobs.painting import PaintJob
+from augment.recipe import Recipe
+from augment.training import step_generator
+from augment.workspace import Run
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What goes into one image, and where it comes from."""
+
+    job: PaintJob
+    source: Path
+    mask_source: str
+
+
+@dataclass(frozen=True)
+class Planner:
+    """Chooses source image and target mask of image number i."""
+
+    target: Target
+    masks: list[np.ndarray]
+    mask_names: list[str]
+    is_exact: bool  # the user's own masks are used as they are
+    recipe: Recipe
+    seed: int
+
+    @classmethod
+    def of(cls, target: Target, fit_run: Run, recipe: Recipe, seed: int) -> Planner:
+        """Masks of the fit's own training images, or of the user's folder."""
+        folder = recipe.synthesize.masks.folder
+        if folder is not None:
+            masks = read_mask_folder(Path(folder))
+            return cls(target, masks, [f"{folder} #{i}" for i in range(len(masks))], True, recipe, seed)
+        trained = fit_run.info()["training"]
+        samples = [sample for sample in target.samples if sample.image.name in trained]
+        masks = [read_sample(sample)[1] for sample in samples]
+        return cls(target, masks, [str(sample.mask) for sample in samples], False, recipe, seed)
+
+    def plan(self, index: int) -> Plan:
+        """The plan of one image; depends on the seed, the target and `index` alone."""
+        name = zlib.crc32(self.target.key.encode())
+        rng = np.random.default_rng([self.seed, name, index])
+        good = self.target.category.train_good
+        source = good[rng.integers(len(good))].image
+        image = read_image(source)
+        choice = index % len(self.masks) if self.is_exact else int(rng.integers(len(self.masks)))
+        config = self.recipe.synthesize.masks
+        if self.is_exact:
+            mask = resize_mask(self.masks[choice], image.shape[:2])
+        else:
+            mask = target_mask([self.masks[choice]], image.shape[:2], config, rng)
+        return Plan(
+            PaintJob(image, mask, step_generator(self.seed, name, index)), source, self.mask_names[choice]
+        )
