@@ -37,6 +37,7 @@ from augment.training import Trainer, step_generator
 from augment.workspace import atomic_path, atomic_write_json
 
 log = logging.getLogger(__name__)
+_SHEET_SCENES = 5
 
 
 @dataclass(frozen=True)
@@ -212,24 +213,22 @@ def _loss(backbone: Backbone, pool: ScenePool, batch_size: int, generator: torch
 
 @torch.no_grad()
 def _sheet(backbone: Backbone, recipe: Recipe, path: Path, seed: int) -> Path:
-    """A picture to judge the training by: scene, mask, defect painted anew, background painted anew."""
+    """A picture to judge the training by: holes in new scenes, painted by the defect's and the part's prompt."""
     from augment.methods.disentangled_inversion import DisentangledInversion
     from augment.report.pictures import contact_sheet
 
     rows, captions = [], []
-    for index in range(8):
+    for index in range(_SHEET_SCENES):
         scene = render_window((seed + 1, TRAIN, index, recipe.backbone.resolution))
-        results = []
+        mask = torch.from_numpy(scene.mask)[None, None].float()
         for prompt in (recipe.fit.defect_prompt.replace("sks ", ""), recipe.fit.background_prompt):
             fit = replace(recipe.fit, defect_prompt=prompt)
             method = DisentangledInversion(backbone, scene.category, scene.defect, fit, recipe.synthesize)
-            mask = torch.from_numpy(scene.mask)[None, None].float()
             painted = method.generate(as_tensor([scene.clean]), mask, [step_generator(seed, TRAIN, index)])
             pixels = (painted.images[0].movedim(0, -1).cpu().numpy() * 255).round().astype(np.uint8)
-            results.append(np.where(scene.mask[..., None], pixels, scene.clean))
-        rows.append(
-            {"source": scene.image, "target": scene.mask, "result": results[0], "refined": results[1]}
-        )
-        captions.append(f"{scene.category}, {scene.defect}")
+            refined = painted.refined[0, 0].cpu().numpy() > 0
+            result = np.where(refined[..., None], pixels, scene.clean)
+            rows.append({"source": scene.clean, "target": scene.mask, "result": result, "refined": refined})
+            captions.append(prompt.format(category=scene.category, defect=scene.defect))
     contact_sheet(rows, path, captions)
     return path
