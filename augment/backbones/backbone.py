@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -161,3 +162,14 @@ class Backbone:
             self.unet.save_config(folder / "unet")
         data = safetensors.torch.save(weights, metadata={"format": "pt"})
         atomic_write_bytes(folder / "unet" / "diffusion_pytorch_model.safetensors", data)
+
+
+def quiet_libraries() -> None:
+    """Keep the libraries' chatter and bars for loading and saving off the terminal."""
+    import diffusers.utils.logging
+    import transformers.utils.logging
+
+    transformers.utils.logging.disable_progress_bar()
+    diffusers.utils.logging.disable_progress_bar()
+    logging.getLogger("diffusers").setLevel(logging.ERROR)
+    logging.getLogger("transformers").setLevel(logging.ERROR)

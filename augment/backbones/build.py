@@ -12,7 +12,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from augment.backbones.attention_processor import MaskedAttentionProcessor
-from augment.backbones.backbone import Backbone
+from augment.backbones.backbone import Backbone, quiet_libraries
 from augment.backbones.codec import PatchCodec
 from augment.recipe import PretrainConfig
 
@@ -123,6 +123,7 @@ def save_backbone(backbone: Backbone, folder: Path) -> None:
     """
     from copy import deepcopy
 
+    quiet_libraries()
     folder.mkdir(parents=True, exist_ok=True)
     backbone.save_unet(folder)
     autoencoder_name = "codec" if isinstance(backbone.autoencoder, PatchCodec) else "vae"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 import torch
@@ -10,7 +9,7 @@ from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from augment.backbones.attention_processor import MaskedAttentionProcessor
-from augment.backbones.backbone import Backbone
+from augment.backbones.backbone import Backbone, quiet_libraries
 from augment.backbones.codec import PatchCodec
 from augment.devices import choose_device, choose_dtype
 from augment.errors import BackboneError
@@ -38,7 +37,7 @@ def load_backbone(
     # A fitted U-Net is at its place in `unet_folder`; the other parts come from the model.
     unet_source = str(unet_folder) if unet_folder is not None else source
     unet_revision = None if unet_folder is not None else config.revision
-    _quiet()
+    quiet_libraries()
     try:
         has_codec = (Path(source) / "codec").is_dir()
         unet = UNet2DConditionModel.from_pretrained(unet_source, subfolder="unet", revision=unet_revision)
@@ -80,14 +79,3 @@ def load_backbone(
             f"not {config.resolution}."
         )
     return backbone
-
-
-def _quiet() -> None:
-    """Keep the libraries' loading chatter and bars off the terminal."""
-    import diffusers.utils.logging
-    import transformers.utils.logging
-
-    transformers.utils.logging.disable_progress_bar()
-    diffusers.utils.logging.disable_progress_bar()
-    logging.getLogger("diffusers").setLevel(logging.ERROR)
-    logging.getLogger("transformers").setLevel(logging.ERROR)

@@ -213,7 +213,7 @@ def _loss(backbone: Backbone, pool: ScenePool, batch_size: int, generator: torch
 
 @torch.no_grad()
 def _sheet(backbone: Backbone, recipe: Recipe, path: Path, seed: int) -> Path:
-    """A picture to judge the training by: holes in new scenes, painted by the defect's and the part's prompt."""
+    """A picture to judge the training by: holes in new scenes, painted under both prompts."""
     from augment.methods.disentangled_inversion import DisentangledInversion
     from augment.report.pictures import contact_sheet
 
