@@ -67,12 +67,12 @@ def difference_evidence(generated: Tensor, source: Tensor, visible: float = 0.04
 
     Args:
         generated, source: (B, 3, H, W) in [0, 1].
-        visible: the mean absolute change over a 5 x 5 neighbourhood that counts as 1/2
+        visible: the mean absolute change over a 9 x 9 neighbourhood that counts as 1/2
             (0.04 is 10 of 255 levels).
 
     Returns:
         (B, 1, H, W) in [0, 1].
     """
     change = (generated - source).abs().amax(dim=1, keepdim=True)
-    smooth = F.avg_pool2d(F.pad(change, (2, 2, 2, 2), mode="replicate"), 5, stride=1)
+    smooth = F.avg_pool2d(F.pad(change, (4, 4, 4, 4), mode="replicate"), 9, stride=1)
     return (smooth / (2 * visible)).clamp(0, 1)

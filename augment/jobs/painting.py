@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from PIL import Image
+from scipy import ndimage
 
 from augment.data.images import to_rgb
 from augment.data.masks import feather
@@ -70,7 +72,7 @@ def paint(method: Method, jobs: Sequence[PaintJob], recipe: Recipe) -> list[Pain
     for i, (job, window) in enumerate(zip(jobs, windows, strict=True)):
         whole = np.zeros_like(job.mask)
         whole[window.slices] = _grown(refined[i], window)
-        mask = whole & job.mask
+        mask = ndimage.binary_fill_holes(whole) & job.mask  # pinholes are no part of a defect's shape
         fell_back = bool(generated.fell_back[i]) or not mask.any()
         if not mask.any():
             mask = job.mask
@@ -86,8 +88,6 @@ def as_tensor(images: Sequence[np.ndarray]) -> torch.Tensor:
 
 def _grown(mask: np.ndarray, window: Window) -> np.ndarray:
     """A bool (S, S) mask at the window's size, with a smooth outline."""
-    from PIL import Image
-
     soft = Image.fromarray(mask.astype(np.uint8) * 255).resize(
         (window.width, window.height), Image.Resampling.BILINEAR
     )
