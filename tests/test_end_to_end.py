@@ -179,6 +179,16 @@ def test_force_redoes_the_defects_named_and_no_other(finished, tmp_path):
     assert len(manifest_of(again)) == 8
 
 
+def test_images_of_an_earlier_fit_are_not_taken_for_the_new_ones(finished, tmp_path):
+    shutil.copytree(finished.workspace, tmp_path / "runs")
+    again = Session(tmp_path, finished.backbone, finished.category)
+    again.json("fit", finished.category / "spot", "--force", "--seed", 1)
+    result = again("synthesize", finished.category / "spot", "-n", 4)
+    assert result.exit_code == 1
+    assert "earlier fit" in result.stderr and "--force" in result.stderr
+    assert again.json("synthesize", finished.category / "spot", "-n", 4, "--force")[0]["n"] == 4
+
+
 def test_the_benchmark_compares_both_trainings(finished):
     result = finished.json("benchmark", "--fold", 0)
     trainings = {row["training"] for row in result["rows"]}

@@ -20,6 +20,8 @@ from augment.functional.ddim import Schedule, make_schedule
 from augment.functional.noising import predicted_noise
 from augment.workspace import atomic_write_bytes, writing
 
+WEIGHTS = "diffusion_pytorch_model.safetensors"  # diffusers' name for them
+
 
 @dataclass(frozen=True)
 class Prompt:
@@ -161,7 +163,7 @@ class Backbone:
         with writing(folder / "unet"):
             self.unet.save_config(folder / "unet")
         data = safetensors.torch.save(weights, metadata={"format": "pt"})
-        atomic_write_bytes(folder / "unet" / "diffusion_pytorch_model.safetensors", data)
+        atomic_write_bytes(folder / "unet" / WEIGHTS, data)
 
 
 def quiet_libraries() -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from augment.backbones.backbone import Backbone
+from augment.backbones.backbone import WEIGHTS, Backbone
 from augment.backbones.load import load_backbone
 from augment.data.export import MvtecWriter
 from augment.data.images import file_sha256, read_image
@@ -91,10 +92,13 @@ def synthesize(
         for key in dict.fromkeys(target.category.key for target in targets):
             defects = {target.defect for target in targets if target.category.key == key}
             _remove_defects(workspace.synthetic_folder(key, fold), defects)
-    results = []
+    results: list[SynthesisResult] = []
+    hashes: dict[str, dict[str, str]] = {}
     for target, fit_run in zip(targets, fits, strict=True):
         category = target.category
-        good = {str(sample.image): file_sha256(sample.image) for sample in category.train_good}
+        if category.key not in hashes:
+            hashes[category.key] = {str(s.image): file_sha256(s.image) for s in category.train_good}
+        good = hashes[category.key]
         extra = {
             "kind": "synthetic",
             "dataset": category.dataset,
@@ -167,6 +171,12 @@ def _synthesize_one(
     def is_done(index: int) -> bool:
         return _image_id(defect, index) in manifest and writer.has(defect, index)
 
+    weights = file_sha256(fit_run.folder / "unet" / WEIGHTS)
+    if any(e["defect"] == defect and e["weights_sha256"] != weights for e in manifest.entries()):
+        raise WorkspaceError(
+            f"{run.folder} holds images of {target.key} that an earlier fit painted. Redo them with --force, "
+            "or choose another --workspace."
+        )
     missing = [index for index in range(n) if not is_done(index)]
     sheet = run.folder / f"sheet_{defect}.png"
     if missing or not run.done:
@@ -195,7 +205,8 @@ def _synthesize_one(
                         "image": str(image.relative_to(run.folder)),
                         "mask": str(mask.relative_to(run.folder)),
                     }
-                    manifest.append(entry | {"fit": str(fit_run.folder), "fold": fold})
+                    fit_folder = os.path.relpath(fit_run.folder, run.folder)
+                    manifest.append(entry | {"fit": fit_folder, "weights_sha256": weights, "fold": fold})
                     bar.update(1)
     count = sum(1 for entry in manifest.entries() if entry["defect"] == defect)
     if missing or not sheet.exists():
