@@ -10,7 +10,7 @@ from typing import Any
 from augment.data.folds import split
 from augment.data.sample import Category, Target
 from augment.data.targets import resolve_categories, resolve_targets
-from augment.errors import WorkspaceError
+from augment.errors import DataError, WorkspaceError
 from augment.recipe import Recipe, load_recipe
 from augment.workspace import Run, RunInfo, Workspace, fold_name
 
@@ -142,4 +142,9 @@ def _of_fold(fold: int | str | None) -> str:
 def _target_of(info: RunInfo) -> Target:
     """The target a fit has learnt, found again where its images were."""
     record = Run.find(info.folder).info()
+    if not Path(record["root"]).is_dir():
+        raise DataError(
+            f"The images of {info.key} are not at {record['root']} any more. Put them back, or name "
+            "the target where it is now."
+        )
     return resolve_targets([f"{record['root']}/{record['defect']}"], None)[0]

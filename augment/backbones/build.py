@@ -107,13 +107,12 @@ def build_tokenizer(texts: Iterable[str], max_length: int = 32) -> CLIPTokenizer
         show_progress=False,
     )
     bpe.train_from_iterator(sorted(set(texts)), trainer)
-    model = json.loads(bpe.to_str())["model"]
-    vocab: dict[str, int] = model["vocab"]
-    for letter in alphabet:  # the trainer keeps only those word ends that it met
-        vocab.setdefault(letter + "</w>", len(vocab))
-    return CLIPTokenizer(
-        vocab=vocab, merges=[tuple(pair) for pair in model["merges"]], model_max_length=max_length
-    )
+    merges = [tuple(pair) for pair in json.loads(bpe.to_str())["model"]["merges"]]
+    # The trainer numbers letters in an order that changes from run to run: number all tokens here.
+    words = ("".join(pair) for pair in merges)
+    tokens = [_START, _END, *alphabet, *(letter + "</w>" for letter in alphabet), *words]
+    vocab = {token: number for number, token in enumerate(dict.fromkeys(tokens))}
+    return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=max_length)
 
 
 def save_backbone(backbone: Backbone, folder: Path) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import subprocess
+import sys
+
 import pytest
 import torch
 from diffusers import (
@@ -153,6 +157,16 @@ def test_the_bundled_kind_round_trips(small_backbone, tmp_path):
         assert torch.equal(a, b)
     a, b = (x.encode_prompts(["a photo of a washer with sks scratch"])[0] for x in (backbone, again))
     assert torch.equal(a.embedding, b.embedding) and torch.equal(a.token_ids, b.token_ids)
+
+
+def test_tokens_have_the_same_numbers_in_every_process():
+    texts = ["a photo of a b", "c d", "with a scratch"]
+    code = f"from augment.backbones.build import build_tokenizer; print(build_tokenizer({texts}).get_vocab())"
+    vocabularies = [
+        ast.literal_eval(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout)
+        for _ in range(3)
+    ]
+    assert vocabularies[0] == vocabularies[1] == vocabularies[2] == build_tokenizer(texts).get_vocab()
 
 
 def test_words_of_the_vocabulary_are_tokens_and_others_are_spelt(small_backbone):
