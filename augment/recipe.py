@@ -47,6 +47,10 @@ class FitConfig:
     steps: int = 500
     batch_size: int = 4  # defect windows a step
     normal_batch_size: int = 1  # good windows with random masks a step, for the regulariser; 0 = the paper
+    regulariser_batch_size: int | None = None  # windows in Eq. 5's second term; None: all, the paper
+    prior_preservation: bool = False  # normal windows are also refilled under the background prompt
+    crop_share: float = 0.5  # share of the steps on crops, as many more of them as they are smaller
+    crop_cells: int = 16  # side of a crop, latent cells
     normal_images: int = 16  # good images whose windows are cached for that
     windows_per_image: int = 16  # jittered windows cached for each defect image
     learning_rate: float = 3e-4
@@ -81,6 +85,7 @@ class SynthesizeConfig:
     """Painting the learned defect (Eq. 8, 9, 13)."""
 
     num_inference_steps: int = 30  # DDIM steps, each way
+    inversion_calls: int | None = 10  # network calls of the inversion; None: one a step, the paper
     temperature: float = (
         0.85  # deviation of the noise a hole starts from; 1 = the paper, less = calmer texture
     )
@@ -135,13 +140,18 @@ class BenchmarkConfig:
 class PretrainConfig:
     """Training the bundled backbone on rendered scenes."""
 
-    steps: int = 2500
-    batch_size: int = 16
-    learning_rate: float = 4e-4
+    base: str | None = None  # start from this backbone's weights (`tiny` or a folder), not from random ones
+    steps: int = 4000
+    batch_size: int = 6  # whole windows a step
+    crop_share: float = 0.75  # share of the steps on crops, as many more of them as they are smaller
+    crop_cells: int = 16  # side of a crop, latent cells
+    learning_rate: float = 3e-4
     warmup_steps: int = 200
     ema_decay: float = 0.999
     pool: int = 8000  # rendered scenes to learn from
+    images: int = 2000  # windows cut from the user's own images, where there are any
     checkpoint_every: int = 250
+    sheet_every: int = 1000
     codec_images: int = (
         600  # rendered scenes from which the codec's components are computed and its decoder trained
     )
@@ -150,6 +160,7 @@ class PretrainConfig:
     patch: int = 8  # side of a codec block, pixels
     block_channels: tuple[int, ...] = (64, 128, 192)
     text_width: int = 96
+    inpainting: bool = True  # the U-Net also sees the clean latents around the hole
 
 
 @dataclass(frozen=True)

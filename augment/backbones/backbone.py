@@ -64,7 +64,12 @@ class Backbone:
     @property
     def latent_channels(self) -> int:
         """C, the channels of a latent."""
-        return self.unet.config.in_channels
+        return self.unet.config.out_channels
+
+    @property
+    def is_inpainting(self) -> bool:
+        """Whether the U-Net also sees the hole and the clean latents around it (2 C + 1 input channels)."""
+        return self.unet.config.in_channels != self.unet.config.out_channels
 
     @property
     def factor(self) -> int:
@@ -135,8 +140,26 @@ class Backbone:
         content = ~torch.isin(ids, special.to(self.device))
         return [Prompt(e, i, c) for e, i, c in zip(embeddings, ids, content, strict=True)]
 
+    def context(self, z_0: Tensor, m: Tensor) -> Tensor | None:
+        """What an inpainting U-Net is told of the image around a hole; None for other U-Nets.
+
+        Args:
+            z_0: (B, C, h, w) clean latents.
+            m: (B, 1, h, w) in {0, 1}, the hole.
+
+        Returns:
+            (B, 1 + C, h, w): the hole, and the clean latents outside it.
+        """
+        return torch.cat([m.to(z_0), (1 - m) * z_0], dim=1) if self.is_inpainting else None
+
     def predict_noise(
-        self, z: Tensor, timestep: int, a_t: Tensor, condition: Tensor, region: AttentionRegion
+        self,
+        z: Tensor,
+        timestep: int,
+        a_t: Tensor,
+        condition: Tensor,
+        region: AttentionRegion,
+        context: Tensor | None = None,
     ) -> Tensor:
         """eps_theta(z, t, C) as float32 (B, C, h, w), for any prediction type.
 
@@ -146,12 +169,32 @@ class Backbone:
             a_t: scalar cumulative product of alphas at that level.
             condition: (B, 2 L, d) the concatenation [C_first, C_bg].
             region: where the first prompt rules.
+            context: as for `predict`.
         """
-        output = self.predict(z, torch.full((len(z),), timestep, device=z.device), condition, region)
+        timesteps = torch.full((len(z),), timestep, device=z.device)
+        output = self.predict(z, timesteps, condition, region, context)
         return predicted_noise(output, z, a_t, self.prediction_type)
 
-    def predict(self, z: Tensor, timesteps: Tensor, condition: Tensor, region: AttentionRegion) -> Tensor:
-        """The U-Net's own output, float32 (B, C, h, w); timesteps (B,)."""
+    def predict(
+        self,
+        z: Tensor,
+        timesteps: Tensor,
+        condition: Tensor,
+        region: AttentionRegion,
+        context: Tensor | None = None,
+    ) -> Tensor:
+        """The U-Net's own output, float32 (B, C, h, w).
+
+        Args:
+            z, condition, region: as for `predict_noise`.
+            timesteps: (B,).
+            context: (B, 1 + C, h, w) from `context`; None, or a row that is all hole, tells an inpainting
+                U-Net nothing. Other U-Nets take no context.
+        """
+        if self.is_inpainting:
+            if context is None:
+                context = torch.cat([torch.ones_like(z[:, :1]), torch.zeros_like(z)], dim=1)
+            z = torch.cat([z, context], dim=1)
         z = z.contiguous(memory_format=torch.channels_last)
         with self.autocast():
             output = self.unet(z, timesteps, condition, cross_attention_kwargs={"region": region}).sample

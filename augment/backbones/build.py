@@ -44,7 +44,7 @@ def build_backbone(
         torch.manual_seed(seed)
         unet = UNet2DConditionModel(
             sample_size=resolution // config.patch,
-            in_channels=config.latent_channels,
+            in_channels=config.latent_channels * (2 if config.inpainting else 1) + config.inpainting,
             out_channels=config.latent_channels,
             block_out_channels=channels,
             layers_per_block=1,
@@ -90,6 +90,20 @@ def build_backbone(
         device=device,
         autocast_dtype=autocast_dtype,
     )
+
+
+def widen_to_inpainting(unet: UNet2DConditionModel) -> UNet2DConditionModel:
+    """The same U-Net with 1 + C more input channels, for the hole and its surroundings, not used yet."""
+    channels = unet.config.out_channels
+    wide = UNet2DConditionModel.from_config({**unet.config, "in_channels": 2 * channels + 1})
+    weights = unet.state_dict()
+    first = weights["conv_in.weight"]
+    weights["conv_in.weight"] = torch.cat(
+        [first, first.new_zeros(len(first), channels + 1, *first.shape[2:])], dim=1
+    )
+    wide.load_state_dict(weights)
+    wide.set_attn_processor(MaskedAttentionProcessor())
+    return wide.to(first.device, memory_format=torch.channels_last)
 
 
 def build_tokenizer(texts: Iterable[str], max_length: int = 32) -> CLIPTokenizer:

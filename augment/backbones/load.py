@@ -57,7 +57,8 @@ def load_backbone(
             "Use --set backbone.model=... with a diffusers folder or a hub id you have access to, "
             "or --recipe tiny."
         ) from error
-    if unet.config.in_channels != unet.config.out_channels:
+    channels = unet.config.out_channels
+    if unet.config.in_channels not in ((channels, 2 * channels + 1) if has_codec else (channels,)):
         raise BackboneError(
             f"The model '{config.model}' is an inpainting or edit model; a text-to-image one is needed."
         )

@@ -60,6 +60,20 @@ def window_around(mask: np.ndarray, config: WindowConfig, rng: np.random.Generat
     return Window(*corners, *sides)
 
 
+def random_window(shape: tuple[int, int], minimum: int, rng: np.random.Generator) -> Window:
+    """A square window of random size and place, its side between `minimum` and the image's shorter side.
+
+    Args:
+        shape: (H, W) of the image.
+        minimum: smallest side, pixels; an image smaller than that gives its largest square.
+        rng: of size (log-uniform) and place.
+    """
+    shorter = min(shape)
+    side = round(shorter * (min(minimum, shorter) / shorter) ** rng.random())
+    top, left = (int(rng.integers(extent - side + 1)) for extent in shape)
+    return Window(top, left, side, side)
+
+
 def crop(array: np.ndarray, window: Window, size: int, *, is_mask: bool = False) -> np.ndarray:
     """Cut a window out and resize it to (size, size).
 

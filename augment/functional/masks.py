@@ -24,6 +24,35 @@ def latent_mask(mask: Tensor, size: tuple[int, int], dilation: int = 0) -> Tenso
     return F.max_pool2d(m, 2 * dilation + 1, stride=1, padding=dilation) if dilation else m
 
 
+def random_crops(z: Tensor, m: Tensor, side: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """A square of each row's latents and mask, at a random place that shows some of the mask.
+
+    Args:
+        z: (B, C, h, w).
+        m: (B, 1, h, w) in {0, 1}.
+        side: of the square, latent cells.
+        generator: of the places.
+
+    Returns:
+        (B, C, side, side) and (B, 1, side, side); the inputs themselves where they are no larger.
+    """
+    height, width = m.shape[-2:]
+    if side >= min(height, width):
+        return z, m
+    draws = torch.rand(len(m), 3, generator=generator)
+    crops = []
+    for row, (cell, down, right) in zip(m[:, 0], draws.tolist(), strict=True):
+        inside = row.nonzero()
+        y, x = inside[int(cell * len(inside))].tolist() if len(inside) else (height // 2, width // 2)
+        top = min(max(y - int(down * side), 0), height - side)
+        left = min(max(x - int(right * side), 0), width - side)
+        crops.append((slice(top, top + side), slice(left, left + side)))
+    return (
+        torch.stack([z[i][:, rows, columns] for i, (rows, columns) in enumerate(crops)]),
+        torch.stack([m[i][:, rows, columns] for i, (rows, columns) in enumerate(crops)]),
+    )
+
+
 def refine_mask(target: Tensor, evidence: Tensor, threshold: float = 0.5) -> Tensor:
     """Eq. (13). Keep the part of the target mask where the evidence of a defect reaches the threshold.
 

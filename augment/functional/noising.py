@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 PredictionType = Literal["epsilon", "v_prediction", "sample"]
@@ -61,3 +62,13 @@ def predicted_noise(output: Tensor, z_t: Tensor, a_t: Tensor, prediction_type: P
     if prediction_type == "v_prediction":
         return a_t.sqrt() * output + (1 - a_t).sqrt() * z_t
     return (z_t - a_t.sqrt() * output) / (1 - a_t).sqrt()
+
+
+def stratified_timesteps(count: int, size: int, generator: torch.Generator) -> Tensor:
+    """(size,) int64 timesteps in [0, count): one from each of `size` equal ranges, in random order.
+
+    Each is uniform, as in Eq. (1)'s training; together they cover the noise levels evenly, which steadies
+    the loss of small batches.
+    """
+    u = (torch.arange(size) + torch.rand(size, generator=generator)) / size
+    return (u * count).long().clamp(max=count - 1)[torch.randperm(size, generator=generator)]

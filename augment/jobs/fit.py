@@ -196,7 +196,7 @@ def _fit_one(
 
     def loss_of(step: int) -> torch.Tensor:
         generator = step_generator(seed, step)
-        return method.loss(windows.batch(config.batch_size, config.normal_batch_size, generator), generator)
+        return method.loss(windows.batch(config, generator), generator)
 
     with progress(total=config.steps, desc=f"fit {target.key}", unit="step") as bar:
         bar.update(trainer.step_count)

@@ -1,14 +1,16 @@
-"""Training the bundled backbone from scratch on rendered scenes.
+"""Training the bundled backbone on rendered scenes, from nothing or from another backbone's weights.
 
 Three stages, each resumed where it was left: the codec (components, then its decoder), the pool of encoded
 scenes, and the U-Net with its text encoder. The loss is the paper's two-term loss (Eq. 5) on scenes with a
-defect, and plain denoising (Eq. 2) on scenes without one, so that the base knows backgrounds as well.
+defect, and its first term again, with the background prompt, on holes in scenes without one.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,9 +20,13 @@ from torch import Tensor, nn
 
 from augment.backbones.attention_processor import AttentionRegion
 from augment.backbones.backbone import Backbone
-from augment.backbones.build import build_backbone, save_backbone
+from augment.backbones.build import build_backbone, save_backbone, widen_to_inpainting
+from augment.backbones.load import load_backbone
 from augment.devices import choose_device, choose_dtype
-from augment.functional.noising import add_noise, mask_latents, prediction_target
+from augment.errors import WorkspaceError
+from augment.functional.losses import region_error
+from augment.functional.masks import random_crops
+from augment.functional.noising import add_noise, mask_latents, prediction_target, stratified_timesteps
 from augment.jobs.painting import as_tensor
 from augment.jobs.scene_pool import (
     CODEC,
@@ -67,6 +73,7 @@ def pretrain(
     device: str = "auto",
     dtype: str = "auto",
     minutes: float | None = None,
+    images: Sequence[Path] = (),
     progress: Progress = no_progress,
 ) -> PretrainResult:
     """Train a backbone into `output`; call again to continue.
@@ -77,23 +84,33 @@ def pretrain(
         seed: of everything.
         device, dtype: as for `load_backbone`.
         minutes: stop (resumable, and with a usable backbone written) after this long.
+        images: folders of good images to learn backgrounds from as well; the folder's name is the category.
+
+    Raises:
+        AugmentError: a folder without images, work of another recipe in `output`, no such base.
     """
     deadline = None if minutes is None else time.monotonic() + 60 * minutes
     config, size = recipe.pretrain, recipe.backbone.resolution
     torch_device = choose_device(device)
     texts = [prompt for pair in vocabulary(recipe) for prompt in pair]
-    backbone = build_backbone(
-        config,
-        texts,
-        resolution=size,
-        device=torch_device,
-        autocast_dtype=choose_dtype(dtype, torch_device),
-        seed=seed,
-    )
     work = output / "work"
-    work.mkdir(parents=True, exist_ok=True)
-    _prepare_codec(backbone, recipe, work, seed, progress)
-    pool = prepare_pool(backbone, recipe, work, seed, progress)
+    _claim(work, recipe, seed, images)
+    if config.base is not None:
+        backbone = load_backbone(replace(recipe.backbone, model=config.base), device, dtype)
+        if config.inpainting and not backbone.is_inpainting:
+            backbone.unet = widen_to_inpainting(backbone.unet)
+        backbone.text_encoder.requires_grad_(True)
+    else:
+        backbone = build_backbone(
+            config,
+            texts,
+            resolution=size,
+            device=torch_device,
+            autocast_dtype=choose_dtype(dtype, torch_device),
+            seed=seed,
+        )
+        _prepare_codec(backbone, recipe, work, seed, progress)
+    pool = prepare_pool(backbone, recipe, work, seed, images, progress)
     trained = nn.ModuleDict({"unet": backbone.unet, "text_encoder": backbone.text_encoder}).train()
     trainer = Trainer(
         trained,
@@ -109,9 +126,7 @@ def pretrain(
     with progress(total=config.steps, desc="pretrain", unit="step") as bar:
         bar.update(trainer.step_count)
         while trainer.step_count < config.steps and (deadline is None or time.monotonic() < deadline):
-            loss = trainer.step(
-                lambda step: _loss(backbone, pool, config.batch_size, step_generator(seed, TRAIN, step))
-            )
+            loss = trainer.step(lambda step: _loss(backbone, pool, recipe, step_generator(seed, TRAIN, step)))
             bar.update(1)
             bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
             if trainer.step_count % config.checkpoint_every == 0:
@@ -121,6 +136,11 @@ def pretrain(
                     trainer.step_count,
                     np.mean(trainer.losses[-config.checkpoint_every :]),
                 )
+            if trainer.step_count % config.sheet_every == 0:
+                trained.eval()
+                with trainer.averaged():
+                    _sheet(backbone, recipe, work / f"sheet_{trainer.step_count:06d}.png", seed)
+                trained.train()
     trainer.save(checkpoint)
     trained.eval()
     with trainer.averaged():
@@ -136,6 +156,26 @@ def pretrain(
     }
     atomic_write_json(output / "pretrain.json", facts)
     return PretrainResult(output, trainer.step_count, recent, trainer.step_count >= config.steps, sheet)
+
+
+_MAY_CHANGE = ("steps", "checkpoint_every", "sheet_every")  # between the sessions of one pretraining
+
+
+def _claim(work: Path, recipe: Recipe, seed: int, images: Sequence[Path]) -> None:
+    """Note whose work the folder holds, or refuse work of another recipe."""
+    config = {k: v for k, v in recipe.to_dict()["pretrain"].items() if k not in _MAY_CHANGE}
+    now = config | {"resolution": recipe.backbone.resolution, "seed": seed, "folders": list(map(str, images))}
+    path = work / "settings.json"
+    if not path.exists():
+        atomic_write_json(path, now)
+        return
+    then = json.loads(path.read_text(encoding="utf-8"))
+    for key in now:
+        if then.get(key) != now[key]:
+            raise WorkspaceError(
+                f"{work} holds a pretraining with {key} = {then.get(key)}, not {now[key]}. Keep that "
+                "setting, choose another OUTPUT folder, or delete this one."
+            )
 
 
 def _prepare_codec(backbone: Backbone, recipe: Recipe, work: Path, seed: int, progress: Progress) -> None:
@@ -173,42 +213,46 @@ def _prepare_codec(backbone: Backbone, recipe: Recipe, work: Path, seed: int, pr
         torch.save(codec.state_dict(), file)
 
 
-def _loss(backbone: Backbone, pool: ScenePool, batch_size: int, generator: torch.Generator) -> Tensor:
-    """The loss of one batch: half defects under C_1, a quarter holes under C_2, a quarter plain backgrounds.
+def _loss(backbone: Backbone, pool: ScenePool, recipe: Recipe, generator: torch.Generator) -> Tensor:
+    """The loss of one batch, of three kinds of rows.
 
-    A defect row counts its whole window, cells of the defect up to eight times as much as the others: the
-    regulariser's row (Eq. 5, second term) and the plain row (Eq. 2) learn the background.
+    Defects under C_1 (Eq. 5, first term), holes in good scenes under C_bg (the same term with the background
+    prompt: a good surface is a thing to paint, too), and masked backgrounds under C_2 (Eq. 5, second term).
+    An inpainting U-Net sees the surroundings in the first two.
     """
-    device = backbone.device
-    n_defect, n_hole = batch_size // 2, batch_size // 4
-    rows = torch.randint(len(pool.clean), (batch_size,), generator=generator).numpy()
-    z_0 = torch.from_numpy(pool.clean[rows])
-    z_0[:n_defect] = torch.from_numpy(pool.defect[rows[:n_defect]])
-    m = torch.from_numpy(pool.mask[rows]).float()
-    m[n_defect:] = pool.holes[torch.randint(len(pool.holes), (batch_size - n_defect,), generator=generator)]
-    z_0, m = z_0.float().to(device), m.to(device)
+    config, device = recipe.pretrain, backbone.device
+    is_crop = bool(torch.rand((), generator=generator) < config.crop_share)
+    grid = pool.mask.shape[-1]
+    side = min(config.crop_cells, grid) if is_crop else grid
+    size = config.batch_size * (grid // side) ** 2
+    n_defect, n_masked = max(1, round(0.45 * size)), max(1, round(0.15 * size))
+    n_seen = size - n_masked  # rows that see the hole's surroundings
+
+    rows = torch.randint(len(pool.defect), (n_defect,), generator=generator)
+    rows = torch.cat([rows, torch.randint(len(pool.clean), (size - n_defect,), generator=generator)]).numpy()
+    z_0 = torch.from_numpy(np.concatenate([pool.defect[rows[:n_defect]], pool.clean[rows[n_defect:]]]))
+    holes = pool.holes[torch.randint(len(pool.holes), (size - n_defect,), generator=generator)]
+    m = torch.cat([torch.from_numpy(pool.mask[rows[:n_defect]]).float(), holes])
+    z_0, m = random_crops(z_0.float(), m, side, generator)
+    z_0, m = z_0.to(device), m.to(device)
 
     eps = torch.randn(z_0.shape, generator=generator).to(device)
-    t = torch.randint(len(backbone.alphas_cumprod), (batch_size,), generator=generator).to(device)
+    t = stratified_timesteps(len(backbone.alphas_cumprod), size, generator).to(device)
     a_t = backbone.alphas_cumprod[t].view(-1, 1, 1, 1)
     target = prediction_target(z_0, eps, a_t, backbone.prediction_type)
     z_t = add_noise(z_0, eps, a_t)  # Eq. (1), (6)
-    hole = slice(n_defect, n_defect + n_hole)
-    z_t[hole] = mask_latents(z_t[hole], m[hole])  # Eq. (7)
+    z_t[n_seen:] = mask_latents(z_t[n_seen:], m[n_seen:])  # Eq. (7)
+    context = backbone.context(z_0, torch.cat([m[:n_seen], torch.ones_like(m[n_seen:])]))
 
     background, defect = pool.prompts[torch.from_numpy(pool.kinds[rows]).to(device)].unbind(1)
     first = torch.cat(
-        [defect[:n_defect], pool.masked_prompt.expand(n_hole, -1), background[n_defect + n_hole :]]
+        [defect[:n_defect], background[n_defect:n_seen], pool.masked_prompt.expand(n_masked, -1)]
     )
     condition = torch.cat([backbone.text_encoder(ids)[0] for ids in (first, background)], dim=1)
-    prediction = backbone.predict(z_t, t, condition, AttentionRegion(m))
+    prediction = backbone.predict(z_t, t, condition, AttentionRegion(m), context)
 
-    cells = m[0].numel()
-    emphasis = (0.25 * cells / m.sum(dim=(1, 2, 3), keepdim=True).clamp(min=1)).clamp(1, 8)
-    weight = 1 + (emphasis - 1) * m
-    weight[hole] = 1 - m[hole]  # Eq. (5), second term
-    weight[n_defect + n_hole :] = 1  # Eq. (2)
-    return (weight * (target - prediction).square()).mean()
+    region = torch.cat([m[:n_seen], 1 - m[n_seen:]])
+    return region_error(target, prediction, region, "balanced")
 
 
 @torch.no_grad()

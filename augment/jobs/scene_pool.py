@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -13,7 +14,10 @@ import torch
 from torch import Tensor
 
 from augment.backbones.backbone import Backbone
+from augment.data.images import list_images, read_image, to_rgb
 from augment.data.masks import random_mask
+from augment.data.windows import crop, random_window
+from augment.errors import DataError
 from augment.functional.masks import latent_mask
 from augment.jobs.painting import as_tensor
 from augment.progress import Progress
@@ -26,22 +30,30 @@ CODEC, POOL, TRAIN = range(3)  # the stages of a pretraining, as numbers in rand
 
 @dataclass(frozen=True)
 class ScenePool:
-    """Encoded scenes: latents float16 (N, C, h, w), masks uint8 (N, 1, h, w), prompts as token ids."""
+    """Encoded scenes: latents float16 (C, h, w), masks uint8 (1, h, w), prompts as token ids.
 
-    clean: np.ndarray
-    defect: np.ndarray
-    mask: np.ndarray
-    kinds: np.ndarray  # (N,) row of `prompts`
+    N scenes with and without their defect; after them, without one only, windows of the user's own images.
+    """
+
+    clean: np.ndarray  # (N + own, C, h, w)
+    defect: np.ndarray  # (N, C, h, w)
+    mask: np.ndarray  # (N, 1, h, w)
+    kinds: np.ndarray  # (N + own,) row of `prompts`
     prompts: Tensor  # (kinds, 2, L): the background and the defect prompt of each kind of scene
     masked_prompt: Tensor  # (L,)
     holes: Tensor  # (M, 1, h, w) random masks
 
 
-def prepare_pool(backbone: Backbone, recipe: Recipe, work: Path, seed: int, progress: Progress) -> ScenePool:
-    """Render and encode the scenes the U-Net learns from (once; kept in `work`)."""
+def prepare_pool(
+    backbone: Backbone, recipe: Recipe, work: Path, seed: int, images: Sequence[Path], progress: Progress
+) -> ScenePool:
+    """Render and encode the scenes the U-Net learns from (once; kept in `work`).
+
+    Windows of the user's good images join the clean ones.
+    """
     path, config, size = work / "pool.npz", recipe.pretrain, recipe.backbone.resolution
     grid = (size // config.patch, size // config.patch)
-    known = vocabulary(recipe)
+    known = [*vocabulary(recipe), *map(partial(_own_prompts, recipe), images)]
     if not path.exists():
         row_of = {pair: row for row, pair in enumerate(known)}
         template = recipe.fit.defect_prompt.replace("sks ", "")
@@ -65,6 +77,12 @@ def prepare_pool(backbone: Backbone, recipe: Recipe, work: Path, seed: int, prog
                 encode()
         if waiting:
             encode()
+        for row, folder in enumerate(images, start=len(known) - len(images)):
+            for pictures in _windows_of(folder, config.images // len(images), size, seed, progress):
+                latents[0].append(
+                    backbone.encode_images(as_tensor(pictures)).cpu().numpy().astype(np.float16)
+                )
+                kinds += [row] * len(pictures)
         clean, defect = (np.concatenate(store) for store in latents)
         with atomic_path(path) as temporary, temporary.open("wb") as file:
             np.savez(file, clean=clean, defect=defect, mask=np.concatenate(masks), kinds=np.array(kinds))
@@ -81,6 +99,29 @@ def prepare_pool(backbone: Backbone, recipe: Recipe, work: Path, seed: int, prog
         stored["clean"], stored["defect"], stored["mask"], stored["kinds"], prompts.to(backbone.device),
         ids([recipe.fit.masked_prompt])[0].to(backbone.device), latent_mask(holes, grid),
     )  # fmt: skip
+
+
+def _own_prompts(recipe: Recipe, folder: Path) -> tuple[str, str]:
+    """The prompts of a folder of the user's images; it has no defect, so both are the background's."""
+    prompt = recipe.fit.background_prompt.format(category=folder.resolve().name.replace("_", " "))
+    return prompt, prompt
+
+
+def _windows_of(
+    folder: Path, count: int, size: int, seed: int, progress: Progress
+) -> Iterator[list[np.ndarray]]:
+    """`count` random windows of a folder's images as (size, size, 3) uint8, in lists of up to 32."""
+    files = list_images(folder)
+    if not files:
+        raise DataError(f"{folder} holds no images to pretrain on. Name a folder of good images.")
+    rng = np.random.default_rng([seed, POOL, *folder.name.encode()])
+    waiting: list[np.ndarray] = []
+    for index in progress(range(count), desc=f"windows of {folder.name}", unit="window"):
+        image = to_rgb(read_image(files[index % len(files)]))
+        waiting.append(crop(image, random_window(image.shape[:2], size // 2, rng), size))
+        if len(waiting) == 32 or index == count - 1:
+            yield waiting
+            waiting = []
 
 
 def vocabulary(recipe: Recipe) -> list[tuple[str, str]]:

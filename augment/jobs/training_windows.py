@@ -17,7 +17,7 @@ from augment.data.windows import Window, crop, window_around
 from augment.functional.masks import latent_mask
 from augment.jobs.painting import as_tensor
 from augment.methods.base import TrainingBatch
-from augment.recipe import Recipe
+from augment.recipe import FitConfig, Recipe
 
 log = logging.getLogger(__name__)
 _SMALL_DEFECT = 4  # latent cells
@@ -78,8 +78,12 @@ class TrainingWindows:
         )
         return cls(defect_z, defect_m, normal_z, normal_m)
 
-    def batch(self, n_defect: int, n_normal: int, generator: torch.Generator) -> TrainingBatch:
-        """Draw windows with replacement."""
+    def batch(self, config: FitConfig, generator: torch.Generator) -> TrainingBatch:
+        """Draw windows with replacement; on a step of crops, as many more as they are smaller."""
+        is_crop = bool(torch.rand((), generator=generator) < config.crop_share)
+        grid = min(self.defect_m.shape[-2:])
+        side = min(config.crop_cells, grid) if is_crop else grid
+        n_defect, n_normal = (n * (grid // side) ** 2 for n in (config.batch_size, config.normal_batch_size))
         n_normal = n_normal if len(self.normal_z) else 0
         i = torch.randint(len(self.defect_z), (n_defect,), generator=generator)
         j = torch.randint(max(1, len(self.normal_z)), (n_normal,), generator=generator)
@@ -87,6 +91,7 @@ class TrainingWindows:
             torch.cat([self.defect_z[i], self.normal_z[j]]),
             torch.cat([self.defect_m[i], self.normal_m[j]]),
             n_defect,
+            side,
         )
 
 

@@ -20,11 +20,13 @@ class TrainingBatch:
         z_0: (B, C, h, w) clean latents.
         m: (B, 1, h, w) in {0, 1}: real defect masks, then random ones.
         n_defect: number of leading windows that show the defect.
+        side: latent cells; a larger window is cut to a random square of this side that shows its mask.
     """
 
     z_0: Tensor
     m: Tensor
     n_defect: int
+    side: int = 1 << 30
 
 
 @dataclass(frozen=True)

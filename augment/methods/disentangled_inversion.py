@@ -13,8 +13,14 @@ from augment.backbones.attention_processor import AttentionRecorder, AttentionRe
 from augment.backbones.backbone import Backbone
 from augment.functional.ddim import Schedule, generate_defect, invert_background
 from augment.functional.losses import region_error
-from augment.functional.masks import contrast_evidence, difference_evidence, latent_mask, refine_mask
-from augment.functional.noising import add_noise, mask_latents, prediction_target
+from augment.functional.masks import (
+    contrast_evidence,
+    difference_evidence,
+    latent_mask,
+    random_crops,
+    refine_mask,
+)
+from augment.functional.noising import add_noise, mask_latents, prediction_target, stratified_timesteps
 from augment.methods.base import Generated, TrainingBatch
 from augment.recipe import FitConfig, SynthesizeConfig
 
@@ -46,28 +52,42 @@ class DisentangledInversion:
         )
 
     def loss(self, batch: TrainingBatch, generator: torch.Generator) -> Tensor:
-        """Eq. (5) on one batch, both conditionings in one forward.
+        """Eq. (5) on one batch, all conditionings in one forward.
 
         Differs from the paper: normal images with random masks join the second term (their number is the
-        recipe's `normal_batch_size`; 0 is the paper).
+        recipe's `normal_batch_size`; 0 is the paper), that term may be estimated on fewer rows
+        (`regulariser_batch_size`), and with `prior_preservation` normal images also train the first term
+        under the background prompt, so that the model keeps knowing a good surface.
         """
-        backbone, n, m = self.backbone, batch.n_defect, batch.m
-        z_0 = batch.z_0
+        backbone, fit, n = self.backbone, self.fit, batch.n_defect
+        z_0, m = random_crops(batch.z_0, batch.m, batch.side, generator)
+        size = len(z_0)
+        n_seen = size if fit.prior_preservation else n
+        masked = slice(max(0, size - (fit.regulariser_batch_size or size)), size)
+        n_masked = size - masked.start
+
         eps = torch.randn(z_0.shape, generator=generator).to(z_0)
-        t = torch.randint(len(backbone.alphas_cumprod), (len(z_0),), generator=generator).to(z_0.device)
+        t = stratified_timesteps(len(backbone.alphas_cumprod), size, generator).to(z_0.device)
         a_t = backbone.alphas_cumprod[t].view(-1, 1, 1, 1)
         z_t = add_noise(z_0, eps, a_t)  # Eq. (1), (6)
         z_t_m = mask_latents(z_t, m)  # Eq. (7)
         target = prediction_target(z_0, eps, a_t, backbone.prediction_type)
-        prediction = backbone.predict(
-            torch.cat([z_t[:n], z_t_m]),
-            torch.cat([t[:n], t]),
-            torch.cat([self.C_1.expand(n, -1, -1), self.C_2.expand(len(z_0), -1, -1)]),
-            stack_regions(torch.cat([m[:n], m]), n, self.fit.mask_background_keys),
+        context = backbone.context(
+            torch.cat([z_0[:n_seen], z_0[masked]]), torch.cat([m[:n_seen], torch.ones_like(m[masked])])
         )
-        weighting = self.fit.region_weighting
-        defect = region_error(target[:n], prediction[:n], m[:n], weighting)
-        return defect + region_error(target, prediction[n:], 1 - m, weighting)
+        first = (self.C_1.expand(n, -1, -1), self.C_3.expand(n_seen - n, -1, -1))
+        prediction = backbone.predict(
+            torch.cat([z_t[:n_seen], z_t_m[masked]]),
+            torch.cat([t[:n_seen], t[masked]]),
+            torch.cat([*first, self.C_2.expand(n_masked, -1, -1)]),
+            stack_regions(torch.cat([m[:n_seen], m[masked]]), n_seen, fit.mask_background_keys),
+            context,
+        )
+        weighting = fit.region_weighting
+        background = region_error(target[masked], prediction[n_seen:], 1 - m[masked], weighting)
+        if not n_seen:
+            return background
+        return region_error(target[:n_seen], prediction[:n_seen], m[:n_seen], weighting) + background
 
     @torch.no_grad()
     def generate(self, images: Tensor, masks: Tensor, generators: list[torch.Generator]) -> Generated:
@@ -79,9 +99,10 @@ class DisentangledInversion:
         eps = torch.stack([torch.randn(z_0.shape[1:], generator=g) for g in generators]).to(z_0)
         eps = config.temperature * eps  # differs from the paper, where it is 1
         schedule = backbone.schedule(config.num_inference_steps)
-        passes = _Passes(self, m, schedule)
+        passes = _Passes(self, z_0, m, schedule)
 
-        trajectory = invert_background(passes.background, z_0, m, schedule)  # Eq. (8)
+        stride = max(1, round(schedule.steps / (config.inversion_calls or schedule.steps)))
+        trajectory = invert_background(passes.background, z_0, m, schedule, stride)  # Eq. (8)
         z = generate_defect(
             passes.defect, passes.background, trajectory, m, eps, schedule, config.background
         )  # Eq. (9)
@@ -105,8 +126,9 @@ class DisentangledInversion:
 class _Passes:
     """The two denoisers of Eq. (8) and (9), and the evidence for Eq. (13) gathered on the way."""
 
-    def __init__(self, method: DisentangledInversion, m: Tensor, schedule: Schedule) -> None:
+    def __init__(self, method: DisentangledInversion, z_0: Tensor, m: Tensor, schedule: Schedule) -> None:
         self.method, self.m, self.schedule = method, m, schedule
+        self.context = method.backbone.context(z_0, m)
         self.a = schedule.a.to(m)
         self.plain = AttentionRegion(m)
         hide = (
@@ -122,16 +144,16 @@ class _Passes:
 
     def background(self, z: Tensor, level: int) -> Tensor:
         """eps_theta(z^m_t, t, C_2)."""
-        return self._noise(z, level, self.method.C_2, self.masked)
+        return self._noise(z, level, self.method.C_2, self.masked, None)
 
     def defect(self, z: Tensor, level: int) -> Tensor:
         """eps_theta(z*_t, t, C_1), with guidance away from C_bg where the recipe asks for it."""
         config, late = self.method.synthesize, level <= max(1, self.schedule.steps // 2)
         record = config.refinement == "attention" and late
-        eps = self._noise(z, level, self.method.C_1, self.recorded if record else self.plain)
+        eps = self._noise(z, level, self.method.C_1, self.recorded if record else self.plain, self.context)
         contrast = config.refinement == "contrast" and level in self.contrast_levels
         if contrast or config.guidance_scale != 1:
-            background = self._noise(z, level, self.method.C_3, self.plain)
+            background = self._noise(z, level, self.method.C_3, self.plain, self.context)
             if contrast:
                 self.contrasts.append(contrast_evidence(eps, background, self.m))
             eps = background + config.guidance_scale * (eps - background)
@@ -143,7 +165,9 @@ class _Passes:
             return self.recorded.recorder.mean()
         return torch.stack(self.contrasts).mean(dim=0)
 
-    def _noise(self, z: Tensor, level: int, condition: Tensor, region: AttentionRegion) -> Tensor:
-        return self.method.backbone.predict_noise(
-            z, self.schedule.timesteps[level], self.a[level], condition.expand(len(z), -1, -1), region
-        )
+    def _noise(
+        self, z: Tensor, level: int, condition: Tensor, region: AttentionRegion, context: Tensor | None
+    ) -> Tensor:
+        timestep, a_t = self.schedule.timesteps[level], self.a[level]
+        condition = condition.expand(len(z), -1, -1)
+        return self.method.backbone.predict_noise(z, timestep, a_t, condition, region, context)
