@@ -110,7 +110,7 @@ def fit(
     job = Job(tuple(found), fold, _load_recipe(recipe, overrides, device, console))
     if dry_run:
         rows = job.describe([store.fit_folder(target.key, fold) for target in found])
-        _print_plan(console, [(rows, job.recipe)], ("backbone", "window", "data", "fit"))
+        _print_plan(console, [(rows, job.recipe)], ("backbone", "window", "data", "adapt", "fit"))
         return
     from augment.jobs.fit import fit as run_fit
 
@@ -326,6 +326,7 @@ def sample(folder: Path, size: int, seed: int, console: Console) -> None:
 
 @main.command(
     examples="augment pretrain models/tiny --minutes 60\n"
+    "augment pretrain models/mine --set pretrain.base=tiny --images photos/gear --images photos/housing\n"
     "augment pretrain models/small --set pretrain.block_channels=[32,64,128] --device cuda"
 )
 @click.argument("output", type=_folder)
@@ -333,6 +334,13 @@ def sample(folder: Path, size: int, seed: int, console: Console) -> None:
 @_seed
 @_device
 @_dtype
+@option(
+    "Data",
+    "--images",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    multiple=True,
+    help="Folder of good images to learn backgrounds from as well; its name says what they show. Repeatable.",
+)
 @option(
     "Run",
     "--minutes",
@@ -347,12 +355,14 @@ def pretrain(
     seed: int,
     device: str,
     dtype: str,
+    images: tuple[Path, ...],
     minutes: float | None,
     console: Console,
 ) -> None:
-    """Train the small backbone from nothing, on rendered scenes.
+    """Train the small backbone on rendered scenes, and on your own good images if you name any.
 
-    OUTPUT is written as a diffusers folder; use it with --set backbone.model=OUTPUT.
+    OUTPUT is written as a diffusers folder; use it with --set backbone.model=OUTPUT. It starts from nothing,
+    or with --set pretrain.base=tiny from the bundled weights. Run it again to go on.
     """
     from augment.jobs.pretrain import pretrain as run_pretrain
     from augment.progress import make_progress
@@ -365,6 +375,7 @@ def pretrain(
         device=device,
         dtype=dtype,
         minutes=minutes,
+        images=images,
         progress=make_progress(console.quiet),
     )
     state = "done" if result.done else "unfinished"

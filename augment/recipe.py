@@ -40,6 +40,18 @@ class WindowConfig:
 
 
 @dataclass(frozen=True)
+class AdaptConfig:
+    """Learning a category from its good images, before any of its defects."""
+
+    steps: int = 150  # 0: no adaptation, the paper
+    batch_size: int = 4  # windows a step
+    regulariser_batch_size: int = 1  # of these in Eq. 5's second term
+    images: int = 60
+    windows_per_image: int = 8
+    learning_rate: float = 3e-4
+
+
+@dataclass(frozen=True)
 class FitConfig:
     """Learning one defect type (Eq. 5)."""
 
@@ -98,6 +110,7 @@ class SynthesizeConfig:
     minimum_refined_share: float = (
         0.1  # a refined mask smaller than this share of the target falls back to it
     )
+    carry_detail: bool = True  # put the source's own noise and fine detail back into what was painted
     feather: int = 2  # width of the blend inside the mask's edge, source pixels
     batch_size: int = 8
     masks: MaskConfig = field(default_factory=MaskConfig)
@@ -171,6 +184,7 @@ class Recipe:
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     window: WindowConfig = field(default_factory=WindowConfig)
     data: ProtocolConfig = field(default_factory=ProtocolConfig)
+    adapt: AdaptConfig = field(default_factory=AdaptConfig)
     fit: FitConfig = field(default_factory=FitConfig)
     synthesize: SynthesizeConfig = field(default_factory=SynthesizeConfig)
     benchmark: BenchmarkConfig = field(default_factory=BenchmarkConfig)

@@ -99,6 +99,11 @@ class Trainer:
         finally:
             self._assign(kept)
 
+    def keep_average(self) -> None:
+        """Leave the averaged weights (where an average is kept) in the module for good."""
+        if self.average:
+            self._assign(self.average)
+
     def _assign(self, values: list[Tensor]) -> None:
         with torch.no_grad():
             for parameter, value in zip(self.parameters, values, strict=True):

@@ -11,11 +11,13 @@ from pathlib import Path
 import safetensors.torch
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from augment.backbones.attention_processor import AttentionRegion
 from augment.backbones.codec import PatchCodec
+from augment.errors import BackboneError
 from augment.functional.ddim import Schedule, make_schedule
 from augment.functional.noising import predicted_noise
 from augment.workspace import atomic_write_bytes, writing
@@ -207,6 +209,20 @@ class Backbone:
             self.unet.save_config(folder / "unet")
         data = safetensors.torch.save(weights, metadata={"format": "pt"})
         atomic_write_bytes(folder / "unet" / WEIGHTS, data)
+
+    def load_unet(self, folder: Path) -> None:
+        """Take the U-Net's weights from `folder/unet`, as `save_unet` wrote them.
+
+        Raises:
+            BackboneError: they are not there, unreadable, or another U-Net's.
+        """
+        path = folder / "unet" / WEIGHTS
+        try:
+            weights = safetensors.torch.load_file(path)
+            self.unet.load_state_dict({name: value.float() for name, value in weights.items()})
+        except (OSError, SafetensorError, RuntimeError) as error:
+            line = str(error).strip().splitlines()[0]
+            raise BackboneError(f"{path} cannot be loaded ({line}). Redo the run with --force.") from error
 
 
 def quiet_libraries() -> None:

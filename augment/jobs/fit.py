@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -18,7 +17,9 @@ from augment.data.folds import Fold, split
 from augment.data.images import file_sha256, read_image, read_sample
 from augment.data.sample import Sample, Target
 from augment.errors import BackboneError
+from augment.jobs.adapt import adapt
 from augment.jobs.painting import PaintJob, paint
+from augment.jobs.training_loop import finish_run, train_run
 from augment.jobs.training_windows import TrainingWindows
 from augment.methods.base import Method
 from augment.progress import Progress, no_progress
@@ -29,7 +30,7 @@ from augment.training import Trainer, step_generator
 from augment.workspace import Run, Workspace
 
 log = logging.getLogger(__name__)
-_SECTIONS = ("backbone", "window", "data", "fit")
+_SECTIONS = ("backbone", "window", "data", "adapt", "fit")
 _PREVIEWS = 4
 
 
@@ -77,7 +78,7 @@ def fit(
 
     Args:
         targets: what to learn.
-        recipe: sections backbone, window, data and fit.
+        recipe: sections backbone, window, data, adapt and fit.
         workspace: where the runs live.
         seed: of all randomness.
         fold: a fold of the recipe's protocol, or "all".
@@ -93,6 +94,7 @@ def fit(
         images = split(target.samples, recipe.data.protocol, fold)
         runs.append((target, images, _open_run(target, images, recipe, workspace, seed, fold, force)))
     backbone = base = None
+    adapted: dict[str, dict[str, torch.Tensor]] = {}  # category -> weights to start its fits from
     results = []
     for target, images, run in runs:
         skipped = run.done
@@ -104,7 +106,13 @@ def fit(
                         "A fit in float16 loses small gradients. Use --dtype bfloat16 or float32."
                     )
                 base = deepcopy(backbone.unet.state_dict())
-            backbone.unet.load_state_dict(base)
+            key = target.category.key
+            if key not in adapted:
+                adapted.clear()
+                backbone.unet.load_state_dict(base)
+                adapt(target.category, recipe, workspace, backbone, seed=seed, force=force, progress=progress)
+                adapted[key] = deepcopy(backbone.unet.state_dict())
+            backbone.unet.load_state_dict(adapted[key])
             _fit_one(target, images, recipe, run, backbone, seed, progress)
         facts = run.info()
         results.append(
@@ -188,33 +196,20 @@ def _fit_one(
         max_grad_norm=config.max_grad_norm,
         ema_decay=config.ema_decay,
     )
-    checkpoint = run.folder / "checkpoint.pt"
-    seconds = run.info().get("seconds", 0.0)
-    if checkpoint.exists():
-        trainer.load(checkpoint)
-    started = time.monotonic()
 
     def loss_of(step: int) -> torch.Tensor:
         generator = step_generator(seed, step)
         return method.loss(windows.batch(config, generator), generator)
 
-    with progress(total=config.steps, desc=f"fit {target.key}", unit="step") as bar:
-        bar.update(trainer.step_count)
-        while trainer.step_count < config.steps:
-            bar.set_postfix(loss=f"{trainer.step(loss_of):.4f}", refresh=False)
-            bar.update(1)
-            if trainer.step_count % config.checkpoint_every == 0:
-                trainer.save(checkpoint)
-                run.reopen(seconds=seconds + time.monotonic() - started)
-    seconds += time.monotonic() - started
+    seconds = train_run(
+        run, trainer, loss_of, config.steps, config.checkpoint_every, f"fit {target.key}", progress
+    )
     unet.eval()
     with trainer.averaged():
         backbone.save_unet(run.folder)
         loss_curve(trainer.losses, run.folder / "loss.png")
         _preview(target, images, method, recipe, run.folder / "sheet.png", seed)
-    tail = trainer.losses[-max(1, config.steps // 10) :]
-    run.finish(seconds=round(seconds, 1), steps=trainer.step_count, loss=float(np.mean(tail)))
-    checkpoint.unlink(missing_ok=True)
+    finish_run(run, trainer, seconds)
 
 
 def _preview(target: Target, images: Fold, method: Method, recipe: Recipe, path: Path, seed: int) -> None:

@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from augment.data.images import to_rgb
 from augment.data.masks import feather
-from augment.data.windows import Window, crop, paste, window_around
+from augment.data.windows import Window, carry_detail, crop, paste, window_around
 from augment.methods.base import Method
 from augment.recipe import Recipe
 
@@ -66,7 +66,10 @@ def paint(method: Method, jobs: Sequence[PaintJob], recipe: Recipe) -> list[Pain
         torch.from_numpy(np.stack(masks))[:, None].float(),
         [job.generator for job in jobs],
     )
-    results = (generated.images.movedim(1, -1).cpu().numpy() * 255).round().astype(np.uint8)
+    pixels = generated.images.movedim(1, -1).cpu().numpy()
+    bases = None
+    if recipe.synthesize.carry_detail and generated.reconstructed is not None:
+        bases = generated.reconstructed.movedim(1, -1).cpu().numpy()
     refined = generated.refined[:, 0].cpu().numpy() > 0.5
     painted = []
     for i, (job, window) in enumerate(zip(jobs, windows, strict=True)):
@@ -76,7 +79,11 @@ def paint(method: Method, jobs: Sequence[PaintJob], recipe: Recipe) -> list[Pain
         fell_back = bool(generated.fell_back[i]) or not mask.any()
         if not mask.any():
             mask = job.mask
-        image = paste(job.image, results[i], window, feather(mask, recipe.synthesize.feather))
+        if bases is None:
+            patch = (pixels[i] * 255).round().astype(np.uint8)
+        else:
+            patch = carry_detail(to_rgb(job.image[window.slices]), pixels[i], bases[i])
+        image = paste(job.image, patch, window, feather(mask, recipe.synthesize.feather))
         painted.append(Painted(image, mask, window, fell_back, float(generated.background_error[i])))
     return painted
 

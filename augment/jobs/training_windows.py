@@ -13,7 +13,7 @@ from augment.backbones.backbone import Backbone
 from augment.data.images import read_image, read_sample, to_rgb
 from augment.data.masks import random_mask
 from augment.data.sample import Sample
-from augment.data.windows import Window, crop, window_around
+from augment.data.windows import Window, crop, random_window, window_around
 from augment.functional.masks import latent_mask
 from augment.jobs.painting import as_tensor
 from augment.methods.base import TrainingBatch
@@ -77,6 +77,22 @@ class TrainingWindows:
             _encode(backbone, cuts, config.mask_dilation) if cuts else (defect_z[:0], defect_m[:0])
         )
         return cls(defect_z, defect_m, normal_z, normal_m)
+
+    @classmethod
+    def of_good_images(
+        cls, backbone: Backbone, samples: Sequence[Sample], recipe: Recipe, count: int, seed: int
+    ) -> TrainingWindows:
+        """`count` windows of random size and place of each good image, with random holes."""
+        rng = np.random.default_rng([seed, len(samples)])
+        size, cuts = recipe.backbone.resolution, []
+        for sample in samples:
+            image = to_rgb(read_image(sample.image))
+            for _ in range(count):
+                window = random_window(image.shape[:2], recipe.window.minimum, rng)
+                hole = random_mask((size, size), rng)
+                cuts.append(_mirrored(crop(image, window, size), hole, recipe.fit, rng))
+        z, m = _encode(backbone, cuts, recipe.fit.mask_dilation)
+        return cls(z[:0], m[:0], z, m)
 
     def batch(self, config: FitConfig, generator: torch.Generator) -> TrainingBatch:
         """Draw windows with replacement; on a step of crops, as many more as they are smaller."""

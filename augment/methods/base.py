@@ -38,12 +38,15 @@ class Generated:
         refined: (B, 1, R, R) float32 in {0, 1}, the refined masks, nowhere outside the targets.
         fell_back: (B,) bool, refinement left nearly nothing and the target mask was kept.
         background_error: (B,) root mean square gap between generated and source latents outside the mask.
+        reconstructed: (B, 3, R, R) float32 in [0, 1], the source images through the codec alone; None where
+            the method has no codec.
     """
 
     images: Tensor
     refined: Tensor
     fell_back: Tensor
     background_error: Tensor
+    reconstructed: Tensor | None = None
 
 
 class Method(Protocol):

@@ -106,13 +106,13 @@ class DisentangledInversion:
         z = generate_defect(
             passes.defect, passes.background, trajectory, m, eps, schedule, config.background
         )  # Eq. (9)
-        generated = backbone.decode_latents(z)
+        generated, reconstructed = backbone.decode_latents(z), backbone.decode_latents(z_0)
 
         if config.refinement == "none":
             refined = masks.float()
         else:  # Eq. (13)
             if config.refinement == "difference":
-                evidence = difference_evidence(generated, images.to(generated))
+                evidence = difference_evidence(generated, reconstructed)
             else:
                 evidence = passes.evidence()
             refined = refine_mask(masks, evidence, config.refinement_threshold)
@@ -120,7 +120,7 @@ class DisentangledInversion:
         refined = torch.where(shrunk[:, None, None, None], masks.float(), refined)
         gap = mask_latents(z - z_0, m).square().sum(dim=(1, 2, 3))
         cells = (1 - m).sum(dim=(1, 2, 3)).clamp(min=1) * z_0.shape[1]
-        return Generated(generated, refined, shrunk, (gap / cells).sqrt())
+        return Generated(generated, refined, shrunk, (gap / cells).sqrt(), reconstructed)
 
 
 class _Passes:

@@ -33,6 +33,10 @@ class Workspace:
     def __init__(self, root: Path | str | None = None):
         self.root = Path(root or os.environ.get("AUGMENT_WORKSPACE") or DEFAULT_ROOT)
 
+    def adapted_folder(self, category_key: str) -> Path:
+        """Where the U-Net adapted to DATASET/CATEGORY lives."""
+        return self.root / "adapted" / category_key
+
     def fit_folder(self, key: str, fold: int | str) -> Path:
         """Where the fit of DATASET/CATEGORY/DEFECT lives."""
         return self.root / "fits" / key / fold_name(fold)
