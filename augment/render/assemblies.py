@@ -1,8 +1,9 @@
-"""Things put together of components, one of which can be left out: circuit board, chip, cable, mesh.
+"""Things put together of components, one of which can be left out or bent: board, chip, cable, mesh, pins.
 
 Each function draws one specimen: (design, rng, size, omit=False) -> Material. `design` draws what a series of
 specimens shares, `rng` what is the specimen's own. With the same generators, `omit` gives the very same
-specimen with one component missing.
+specimen with one component missing; `bend`, where there is one, gives it with one component bent, as far and
+whereto that generator draws.
 """
 
 from __future__ import annotations
@@ -125,7 +126,13 @@ def _component(
     return board.under(0.8 * marks * coverage(part + 3 * unit), albedo=(0.7, 0.7, 0.68))
 
 
-def chip(design: np.random.Generator, rng: np.random.Generator, size: int, omit: bool = False) -> Material:
+def chip(
+    design: np.random.Generator,
+    rng: np.random.Generator,
+    size: int,
+    omit: bool = False,
+    bend: np.random.Generator | None = None,
+) -> Material:
     """A moulded IC package with leads on two or four sides, a pin-one dot and a print."""
     unit = size / 256
     x, y = pose(rng, size, 0.04)
@@ -145,7 +152,13 @@ def chip(design: np.random.Generator, rng: np.random.Generator, size: int, omit:
                 continue
             at = (2 * (k + 0.5) / count - 1) * span
             width = lead_width * span / half_w
-            lead = box_distance(u - np.float32(at), sign * v - np.float32(reach), width / 2, lead_length, 1.0)
+            aside = np.float32(at)
+            if bend is not None and side == lost_side and k == lost:
+                lean = bend.choice([-1, 1]) * bend.uniform(0.35, 0.9)
+                aside = aside + np.float32(lean) * np.maximum(
+                    sign * v - np.float32(reach + 0.15 * lead_length), 0
+                )
+            lead = box_distance(u - aside, sign * v - np.float32(reach), width / 2, lead_length, 1.0)
             np.minimum(leads, lead, out=leads)
     package = box_distance(x, y, half_w, half_h, 3 * unit)
     tall = design.uniform(8, 14) * unit
@@ -232,7 +245,13 @@ def _strands(
     return (dome * wear * (np.hypot(u, v) < radius)).astype(np.float32)
 
 
-def mesh(design: np.random.Generator, rng: np.random.Generator, size: int, omit: bool = False) -> Material:
+def mesh(
+    design: np.random.Generator,
+    rng: np.random.Generator,
+    size: int,
+    omit: bool = False,
+    bend: np.random.Generator | None = None,
+) -> Material:
     """A woven or welded wire grid over a plain ground."""
     unit = size / 256
     pitch = design.uniform(16, 40) * unit
@@ -241,6 +260,12 @@ def mesh(design: np.random.Generator, rng: np.random.Generator, size: int, omit:
     x, y = local_grid(size, tuple(size * rng.uniform(0.4, 0.6, 2)), turn)
     x = x + 0.5 * unit * smooth_noise(rng, size, 60 * unit)
     y = y + 0.5 * unit * smooth_noise(rng, size, 60 * unit)
+    if bend is not None:
+        at_x, at_y = bend.uniform(-0.3, 0.3, 2) * size
+        near = np.exp(-(((x - at_x) / (1.1 * pitch)) ** 2) - ((y - at_y) / (0.9 * pitch)) ** 2)
+        push = pitch * bend.uniform(0.3, 0.55) * near.astype(np.float32)
+        way = bend.uniform(0, 2 * np.pi)
+        x, y = x + push * np.float32(np.cos(way)), y + push * np.float32(np.sin(way))
     woven = np.float32(design.random() < 0.6)
     ground = conveyor(design, rng, size)
     colour = vary(design, [*METALS, (0.12, 0.12, 0.13)])
@@ -268,3 +293,74 @@ def mesh(design: np.random.Generator, rng: np.random.Generator, size: int, omit:
         )
         wires |= distance < 0
     return replace(part, part=wires)
+
+
+def pin_header(
+    design: np.random.Generator,
+    rng: np.random.Generator,
+    size: int,
+    omit: bool = False,
+    bend: np.random.Generator | None = None,
+) -> Material:
+    """A connector from its side: a row of square or round pins standing out of a moulded block."""
+    unit = size / 256
+    centre = size * (0.5 + rng.uniform(-0.04, 0.04, 2))
+    turn = design.choice([0, np.pi / 2, np.pi]) + rng.normal(0, 0.04)
+    x, y = local_grid(size, tuple(centre), turn)
+    count = int(design.integers(4, 11))
+    half = size * design.uniform(0.3, 0.42)
+    pitch = 2 * half / count
+    width = pitch * design.uniform(0.12, 0.26)
+    reach = size * design.uniform(0.22, 0.36)
+    body_top, body = size * design.uniform(0.06, 0.12), size * design.uniform(0.08, 0.14)
+    lost = int(rng.integers(count))
+    play = rng.normal(0, 0.006, count)
+    pins = np.full((size, size), 1e3, np.float32)
+    round_off = np.full((size, size), 1e3, np.float32)
+    for k in range(count):
+        if omit and k == lost:
+            continue
+        out = np.maximum(np.float32(body_top) - y, 0)
+        aside = np.float32((k + 0.5) * pitch - half) + np.float32(play[k]) * out
+        tip = np.float32(0)
+        if bend is not None and k == lost:
+            lean = np.float32(bend.choice([-1, 1]) * bend.uniform(0.18, 0.75))
+            knee = np.maximum(out - np.float32(bend.uniform(0.15, 0.6) * reach), 0)
+            aside = aside + lean * knee * knee / (knee + np.float32(4 * unit))
+            tip = np.float32(bend.uniform(0, 0.12) * reach)
+        offset = x - aside
+        taper = np.clip((out - (reach + body_top - tip - 5 * unit)) / (5 * unit), 0, 1) * np.float32(
+            0.4 * width
+        )
+        pin = np.maximum(np.abs(offset) - np.float32(width) + taper, out - np.float32(reach + body_top) + tip)
+        nearer = pin < pins
+        pins, round_off = np.where(nearer, pin, pins), np.where(nearer, np.abs(offset), round_off)
+    ground = conveyor(design, rng, size)
+    metal = vary(design, [GOLD, SOLDER, (0.70, 0.62, 0.42), (0.55, 0.55, 0.56)], 0.015)
+    drawn = streaks(rng, size, 40 * unit, 1.2 * unit, turn + np.pi / 2)
+    section = np.sqrt(np.maximum(1 - (round_off / np.float32(width)) ** 2, 0)) * np.float32(width)
+    section = section if design.random() < 0.5 else np.minimum(section, np.float32(0.5 * width)) * 2
+    part = ground.under(
+        coverage(pins),
+        albedo=(metal * (1 + 0.06 * drawn)[..., None]).astype(np.float32),
+        height=(section + np.float32(4 * unit)).astype(np.float32),
+        gloss=design.uniform(0.2, 0.45),
+    )
+    block = box_distance(x, y - np.float32(body_top), half + 0.2 * pitch, body, 2 * unit)
+    notch = np.abs((x + half) / np.float32(pitch) - np.round((x + half) / np.float32(pitch))) * np.float32(
+        pitch
+    )
+    grain = fractal_noise(rng, size, 2.2 * unit, 2, 0.7)
+    plastic = vary(
+        design, [(0.07, 0.07, 0.08), (0.13, 0.13, 0.14), (0.80, 0.78, 0.72), (0.15, 0.25, 0.5)], 0.02
+    )
+    groove = np.float32(3 * unit) * coverage(notch - np.float32(1.2 * unit), 2 * unit)
+    part = part.under(
+        coverage(block),
+        albedo=(plastic * (1 + 0.05 * grain)[..., None]).astype(np.float32),
+        height=(12 * unit * np.clip(-block / (3 * unit), 0, 1) + 0.25 * unit * grain - groove).astype(
+            np.float32
+        ),
+        gloss=design.uniform(0.05, 0.2),
+    )
+    return replace(part, part=np.minimum(block, pins) < 0)

@@ -171,11 +171,17 @@ def nut(design: np.random.Generator, rng: np.random.Generator, size: int) -> Mat
     return replace(part, part=distance < 0)
 
 
-def screw(design: np.random.Generator, rng: np.random.Generator, size: int) -> Material:
-    """A screw lying on its side: head, shank, thread, tip."""
+def screw(
+    design: np.random.Generator, rng: np.random.Generator, size: int, bend: np.random.Generator | None = None
+) -> Material:
+    """A screw lying on its side: head, shank, thread, tip; `bend` draws how its shank is bent, if it is."""
     unit = size / 256
     x, y = pose(rng, size, 0.03)
     length, radius = size * design.uniform(0.34, 0.4), size * design.uniform(0.035, 0.055)
+    if bend is not None:
+        past = np.maximum(x - np.float32(bend.uniform(-0.3, 0.3) * length), 0)
+        lean = np.float32(bend.choice([-1, 1]) * bend.uniform(0.15, 0.45))
+        y = y + lean * past * past / (past + np.float32(0.15 * length))
     pitch = design.uniform(7, 11) * unit
     tip = np.clip((length - x) / (0.18 * 2 * length), 0, 1)
     ridge = np.abs(((x + 0.28 * y) / pitch) % 1 - 0.5) * 2

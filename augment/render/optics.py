@@ -27,6 +27,10 @@ class Material:
         gloss: float32 (S, S), strength of the highlight, 0 for matt.
         part: bool (S, S), the inspected part: where a defect may lie.
         brittle: bool (S, S), the zone that may chip; None is the part, from its border inwards.
+        grain: radians, the way fibres, yarns or grinding lines run, which cracks follow; None for no way.
+        clear: glass, whose faults scatter the light instead of swallowing it.
+        opening: bool (S, S), a mouth over which foreign matter may lie; None for no opening.
+        unprinted: float32 (S, S, 3), the albedo before printing; None where nothing is printed.
     """
 
     albedo: np.ndarray
@@ -34,6 +38,10 @@ class Material:
     gloss: Field
     part: np.ndarray
     brittle: np.ndarray | None = None
+    grain: float | None = None
+    clear: bool = False
+    opening: np.ndarray | None = None
+    unprinted: np.ndarray | None = None
 
     @property
     def size(self) -> int:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
 from augment.errors import TargetError, suggest
-from augment.render import assemblies, defects, objects, surfaces
+from augment.render import assemblies, breakage, defects, objects, sheets, surfaces, vessels
 from augment.render.noise import blur
 from augment.render.optics import Camera, Light, Material
 
@@ -28,18 +28,33 @@ DEFECTS: dict[str, Callable[[np.random.Generator, Material, float], Material]] =
     "burn": defects.burn,
     "blowhole": defects.blowhole,
     "misprint": defects.misprint,
+    "bend": breakage.bend,
+    "fray": breakage.fray,
+    "blister": breakage.blister,
+    "break": breakage.broken_off,
 }
 """Every defect that can lie on any material; `missing part` is the assemblies' own."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What can be rendered: its builder, its usual defects, the light, whether it can lack a component."""
+    """What can be rendered, with which defects, under what light and camera.
+
+    Attributes:
+        build: (design, rng, size) -> Material.
+        defects: those drawn when none is asked for, named twice where twice as likely.
+        dome: under an almost shadowless light.
+        omits: `build` takes `omit`, to leave a component out.
+        bends: `build` takes `bend`, a generator that draws how a component is bent.
+        grey: seen by a monochrome camera.
+    """
 
     build: Callable[..., Material]
     defects: tuple[str, ...]
     dome: bool = False
     omits: bool = False
+    bends: bool = False
+    grey: bool = False
 
 
 _SOFT = ("hole", "stain", "contamination", "thread", "burn", "misprint", "scratch")
@@ -56,31 +71,69 @@ _METAL = (
     "hole",
     "chipped",
 )
+_CLOTH = ("hole", "stain", "contamination", "thread", "burn")
+_TILE = (
+    "crack",
+    "crack",
+    "blowhole",
+    "blowhole",
+    "break",
+    "break",
+    "chipped",
+    "scratch",
+    "stain",
+    "contamination",
+)
 
 KINDS: dict[str, Kind] = {
-    "brushed metal": Kind(surfaces.brushed_metal, (*_METAL, "misprint")),
-    "cast metal": Kind(surfaces.cast_metal, _METAL),
-    "wood": Kind(surfaces.wood, (*_SOFT, "crack", "dent", "chipped")),
-    "leather": Kind(surfaces.leather, (*_SOFT, "crack", "dent")),
-    "fabric": Kind(surfaces.fabric, _SOFT),
-    "ceramic tile": Kind(surfaces.ceramic, _HARD),
-    "stone": Kind(surfaces.stone, _HARD),
-    "plastic": Kind(surfaces.plastic, (*_HARD, "dent", "burn", "blowhole")),
-    "cardboard": Kind(surfaces.cardboard, (*_SOFT, "dent")),
+    "brushed metal": Kind(surfaces.brushed_metal, (*_METAL, "misprint", "break")),
+    "cast metal": Kind(surfaces.cast_metal, (*_METAL, "blister", "break")),
+    "wood": Kind(surfaces.wood, (*_SOFT, "crack", "dent", "chipped", "blister")),
+    "leather": Kind(surfaces.leather, (*_SOFT, "crack", "dent", "bend", "blister")),
+    "fabric": Kind(surfaces.fabric, (*_SOFT, "fray", "fray")),
+    "knitted fabric": Kind(sheets.knitted_fabric, (*_CLOTH, "fray", "fray")),
+    "ceramic tile": Kind(surfaces.ceramic, (*_HARD, "blister", "break")),
+    "ferrite tile": Kind(sheets.ferrite_tile, _TILE, grey=True),
+    "stone": Kind(surfaces.stone, (*_HARD, "break")),
+    "glass": Kind(sheets.glass, ("scratch", "crack", "chipped", "stain", "contamination", "thread")),
+    "plastic": Kind(surfaces.plastic, (*_HARD, "dent", "burn", "blowhole", "blister", "break")),
+    "cardboard": Kind(surfaces.cardboard, (*_SOFT, "dent", "bend", "fray")),
+    "paper": Kind(sheets.paper, (*_SOFT, "bend", "fray")),
+    "printed label": Kind(
+        sheets.printed_label,
+        ("misprint", "misprint", "bend", "blister", "scratch", "stain", "contamination", "hole"),
+    ),
     "circuit board": Kind(
         assemblies.circuit_board,
         ("scratch", "burn", "contamination", "thread", "misprint", "stain", MISSING),
         omits=True,
     ),
-    "mesh": Kind(assemblies.mesh, ("contamination", "thread", "burn", "stain", MISSING), omits=True),
+    "mesh": Kind(
+        assemblies.mesh, ("contamination", "thread", "burn", "stain", "bend", MISSING), omits=True, bends=True
+    ),
+    "pin header": Kind(
+        assemblies.pin_header,
+        ("bend", "bend", "contamination", "thread", "scratch", "burn", MISSING),
+        omits=True,
+        bends=True,
+    ),
     "bottle": Kind(
         objects.bottle, ("chipped", "contamination", "crack", "scratch", "thread", "stain"), dome=True
     ),
-    "washer": Kind(objects.washer, (*_METAL, "misprint")),
-    "nut": Kind(objects.nut, _METAL),
-    "screw": Kind(objects.screw, ("scratch", "dent", "contamination", "thread", "burn", "chipped", "stain")),
-    "capsule": Kind(objects.capsule, (*_SOFT, "crack", "dent", "chipped")),
-    "chip": Kind(assemblies.chip, (*_HARD, "burn", "blowhole", MISSING), omits=True),
+    "bottle mouth": Kind(
+        vessels.bottle_mouth,
+        ("break", "break", "chipped", "contamination", "contamination", "crack", "thread", "stain"),
+        dome=True,
+    ),
+    "washer": Kind(objects.washer, (*_METAL, "misprint", "blister", "break")),
+    "nut": Kind(objects.nut, (*_METAL, "break")),
+    "screw": Kind(
+        objects.screw,
+        ("scratch", "dent", "contamination", "thread", "burn", "chipped", "stain", "bend"),
+        bends=True,
+    ),
+    "capsule": Kind(objects.capsule, (*_SOFT, "crack", "dent", "chipped", "blister")),
+    "chip": Kind(assemblies.chip, (*_HARD, "burn", "blowhole", "bend", MISSING), omits=True, bends=True),
     "cable": Kind(
         assemblies.cable, ("scratch", "contamination", "thread", "burn", "stain", "hole", MISSING), omits=True
     ),
@@ -148,20 +201,27 @@ def render_scene(
         raise TargetError(f"A {kind} cannot be rendered with '{defect}'. {suggest(defect, allowed)}")
     series = series_seed if series is None else series
 
-    def specimen(**options: bool) -> Material:
+    def specimen(**options: bool | np.random.Generator) -> Material:
         design = np.random.default_rng([series, 0])
         return KINDS[kind].build(design, np.random.default_rng([specimen_seed, 0]), size, **options)
 
     station = np.random.default_rng([series, 1])
     light = Light.draw(station, KINDS[kind].dome)
     camera = Camera.draw(station, np.random.default_rng([specimen_seed, 1]), size)
+    if KINDS[kind].grey:
+        camera = replace(camera, grey=True, noise=camera.noise[..., :1])
     material = specimen()
     clean = camera.expose(light.shade(material))
     mask = np.zeros((size, size), bool)
     if defect == GOOD:
         return Scene(clean, clean, mask, kind, defect)
     for strength in _STRENGTHS:
-        damaged = specimen(omit=True) if defect == MISSING else _damage(wear, material, defect, strength)
+        if defect == MISSING:
+            damaged = specimen(omit=True)
+        elif defect == "bend" and KINDS[kind].bends:
+            damaged = specimen(bend=wear)
+        else:
+            damaged = _damage(wear, material, defect, strength)
         image = camera.expose(light.shade(damaged))
         mask = changed(image, clean)
         if mask.sum() >= _LEAST * (size / 256) ** 2:

@@ -101,6 +101,7 @@ def wood(design: np.random.Generator, rng: np.random.Generator, size: int) -> Ma
         height=(0.14 * fibre - 0.9 * pores - 0.25 * rings).astype(np.float32) * unit,
         gloss=np.full((size, size), design.uniform(0.0, 0.1), np.float32),
         part=np.ones((size, size), bool),
+        grain=float(angle),
     )
 
 
@@ -132,7 +133,8 @@ def fabric(design: np.random.Generator, rng: np.random.Generator, size: int) -> 
     """Plain or twill weave: two sets of yarns over and under each other."""
     unit = size / 256
     pitch = design.uniform(5, 13) * unit
-    u, v = local_grid(size, (size / 2, size / 2), design.normal(0, 0.1) + rng.normal(0, 0.03))
+    turn = design.normal(0, 0.1) + rng.normal(0, 0.03)
+    u, v = local_grid(size, (size / 2, size / 2), turn)
     u = (u + 0.9 * unit * smooth_noise(rng, size, 40 * unit)) / pitch
     v = (v + 0.9 * unit * smooth_noise(rng, size, 40 * unit)) / pitch
     column, row = np.floor(u), np.floor(v)
@@ -156,6 +158,7 @@ def fabric(design: np.random.Generator, rng: np.random.Generator, size: int) -> 
         height=blur((yarn * pitch * 0.28).astype(np.float32), 0.6 * unit),
         gloss=np.zeros((size, size), np.float32),
         part=np.ones((size, size), bool),
+        grain=float(turn),
     )
 
 
