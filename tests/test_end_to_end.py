@@ -20,6 +20,9 @@ from augment.cli import main
 SETTINGS = {
     "backbone.resolution": 64,
     "window.minimum": 64,
+    "adapt.steps": 3,
+    "adapt.batch_size": 2,
+    "adapt.windows_per_image": 1,
     "fit.steps": 6,
     "fit.checkpoint_every": 2,
     "fit.batch_size": 2,

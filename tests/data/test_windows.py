@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from augment.data.windows import Window, crop, paste, window_around
+from augment.data.windows import Window, carry_detail, crop, paste, random_window, window_around
 from augment.errors import DataError
 from augment.recipe import WindowConfig
 
@@ -145,3 +145,35 @@ def test_shrinking_is_antialiased():
     stripes[:, ::2] = 255
     small = crop(stripes, Window(0, 0, 64, 64), 16)
     assert small.min() > 110 and small.max() < 145
+
+
+@pytest.mark.parametrize("shape", [(60, 90), (40, 20), (300, 200)])
+def test_a_random_window_is_a_square_inside_the_image(shape):
+    rng = np.random.default_rng(0)
+    sides = set()
+    for _ in range(200):
+        window = random_window(shape, 32, rng)
+        assert window.height == window.width
+        assert 0 <= window.top <= shape[0] - window.height and 0 <= window.left <= shape[1] - window.width
+        sides.add(window.height)
+    assert min(sides) >= min(32, *shape) and max(sides) <= min(shape)
+
+
+def grain(shape, strength=12):
+    return np.clip(np.random.default_rng(1).normal(120, strength, (*shape, 3)), 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (150, 130), (40, 40)])
+def test_a_window_painted_as_reconstructed_gives_back_the_source(shape):
+    source, base = grain(shape), np.full((64, 64, 3), 120 / 255)
+    assert np.array_equal(carry_detail(source, base, base), source)
+
+
+def test_a_changed_place_keeps_the_sources_noise_and_not_its_structure():
+    source, base = grain((128, 128), strength=4), np.full((64, 64, 3), 120 / 255)
+    source[60:64] = 250  # a line the codec has lost
+    result = carry_detail(source, base - 0.3, base).astype(int)
+    flat = np.delete(result, slice(56, 68), axis=0)
+    assert flat.mean() == pytest.approx(120 - 0.3 * 255, abs=1)
+    assert 3 < flat.std() < 5
+    assert result[60:64].mean() < flat.mean() + 25  # of 130 levels, only what noise may have

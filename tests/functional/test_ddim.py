@@ -153,3 +153,19 @@ def test_prediction_needs_a_background_denoiser(schedule, scene):
     trajectory = invert_background(nonlinear(direction), z_0, m, schedule)
     with pytest.raises(ValueError, match="denoise_background"):
         generate_defect(nonlinear(direction), None, trajectory, m, eps, schedule, "predict")
+
+
+def test_a_strided_inversion_calls_the_network_less_and_ends_near(schedule, scene):
+    z_0, _, direction, m = scene
+    denoise, calls = nonlinear(0.1 * direction), []
+
+    def counted(z, level):
+        calls.append(level)
+        return denoise(z, level)
+
+    literal = invert_background(denoise, z_0, m, schedule)[-1]
+    strided = invert_background(counted, z_0, m, schedule, stride=4)
+    assert calls == [0, 4, 8] and len(strided) == schedule.steps + 1
+    assert not (strided[-1] * m).any()
+    closer = invert_background(denoise, z_0, m, schedule, stride=2)[-1]
+    assert (closer - literal).norm() < (strided[-1] - literal).norm() < 0.3 * literal.norm()

@@ -4,7 +4,13 @@ import pytest
 import torch
 from diffusers import DDIMScheduler
 
-from augment.functional.noising import add_noise, mask_latents, predicted_noise, prediction_target
+from augment.functional.noising import (
+    add_noise,
+    mask_latents,
+    predicted_noise,
+    prediction_target,
+    stratified_timesteps,
+)
 
 
 @pytest.fixture
@@ -52,3 +58,11 @@ def test_velocity_equals_diffusers(latents):
     a_t = scheduler.alphas_cumprod[t].view(-1, 1, 1, 1)
     expected = scheduler.get_velocity(z_0, eps, t)
     assert torch.allclose(prediction_target(z_0, eps, a_t, "v_prediction"), expected)
+
+
+def test_stratified_timesteps_cover_the_range_evenly():
+    t = stratified_timesteps(1000, 10, torch.Generator().manual_seed(0))
+    assert sorted((t // 100).tolist()) == list(range(10))
+    assert t.tolist() != sorted(t.tolist())
+    many = torch.cat([stratified_timesteps(1000, 3, torch.Generator().manual_seed(i)) for i in range(400)])
+    assert many.min() >= 0 and many.max() <= 999 and abs(many.double().mean() - 499.5) < 10

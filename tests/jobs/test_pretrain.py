@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from augment.backbones.load import load_backbone
+from augment.errors import DataError, WorkspaceError
 from augment.jobs.pretrain import pretrain
 from augment.progress import no_progress
 from augment.recipe import BackboneConfig, load_recipe
@@ -72,3 +75,29 @@ def test_an_interrupted_pretraining_ends_with_the_same_weights(whole, recipe, tm
     assert result.done
     for a, b in zip(weights(whole.folder), weights(tmp_path), strict=True):
         assert torch.equal(a, b)
+
+
+def test_it_goes_on_from_a_base_and_learns_from_the_users_images(whole, recipe, small_category, tmp_path):
+    images = small_category / "train" / "good"
+    config = replace(recipe.pretrain, base=str(whole.folder), steps=1, images=3)
+    settled = replace(recipe, pretrain=config)
+    result = pretrain(settled, tmp_path, device="cpu", dtype="float32", images=[images])
+    base, trained = (
+        load_backbone(BackboneConfig(model=str(folder), resolution=64), "cpu", "float32")
+        for folder in (whole.folder, result.folder)
+    )
+    assert torch.equal(base.autoencoder.components, trained.autoencoder.components)
+    gap = max(
+        (a - b).abs().max() for a, b in zip(base.unet.parameters(), trained.unet.parameters(), strict=True)
+    )
+    assert 0 < gap < 0.01  # one small step away from the base
+    pool = np.load(tmp_path / "work" / "pool.npz")
+    assert len(pool["clean"]) == len(pool["kinds"]) == len(pool["defect"]) + 3
+    with pytest.raises(DataError, match="no images"):
+        pretrain(settled, tmp_path / "other", device="cpu", images=[tmp_path])
+
+
+def test_work_of_another_recipe_is_refused(whole, recipe):
+    other = replace(recipe, pretrain=replace(recipe.pretrain, learning_rate=1.0))
+    with pytest.raises(WorkspaceError, match="learning_rate"):
+        pretrain(other, whole.folder, device="cpu")

@@ -12,7 +12,7 @@ from augment.backbones.load import load_backbone
 from augment.functional.ddim import generate_defect, invert_background
 from augment.functional.losses import disentangled_loss
 from augment.functional.masks import latent_mask
-from augment.functional.noising import add_noise, prediction_target
+from augment.functional.noising import add_noise, prediction_target, stratified_timesteps
 from augment.methods.base import TrainingBatch
 from augment.methods.disentangled_inversion import DisentangledInversion
 from augment.recipe import BackboneConfig, FitConfig, SynthesizeConfig
@@ -52,12 +52,13 @@ def test_the_loss_equals_two_separate_forwards(backbone):
     loss = method.loss(TrainingBatch(z_0, m, 2), torch.Generator().manual_seed(2))
 
     g = torch.Generator().manual_seed(2)
-    eps, t = torch.randn(z_0.shape, generator=g), torch.randint(1000, (2,), generator=g)
+    eps, t = torch.randn(z_0.shape, generator=g), stratified_timesteps(1000, 2, g)
     a_t = backbone.alphas_cumprod[t].view(-1, 1, 1, 1)
     z_t, region = add_noise(z_0, eps, a_t), AttentionRegion(m)
     target = prediction_target(z_0, eps, a_t, backbone.prediction_type)
     with torch.no_grad():
-        defect = backbone.predict(z_t, t, method.C_1.expand(2, -1, -1), region)
+        context = backbone.context(z_0, m)
+        defect = backbone.predict(z_t, t, method.C_1.expand(2, -1, -1), region, context)
         background = backbone.predict((1 - m) * z_t, t, method.C_2.expand(2, -1, -1), region)
     expected = disentangled_loss(target, defect, background, m, "paper")
     assert float(loss) == pytest.approx(float(expected), rel=1e-4)
@@ -74,6 +75,42 @@ def test_normal_windows_teach_the_background_only(backbone):
         for z in (z_0, z_0 + 5 * m * torch.tensor([0.0, 1, 1]).view(3, 1, 1, 1))
     )
     assert torch.equal(a, b)  # what a normal window holds in its random hole does not matter
+
+
+def test_prior_preservation_teaches_what_a_normal_window_holds_in_its_hole(backbone):
+    method = make(backbone, replace(FIT, prior_preservation=True))
+    z_0 = torch.randn(3, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+    m = torch.zeros(3, 1, 8, 8)
+    m[:, :, 2:5, 2:5] = 1
+    a, b = (
+        method.loss(TrainingBatch(z, m, n), torch.Generator().manual_seed(2))
+        for z, n in ((z_0, 0), (z_0 + 5 * m, 0))
+    )
+    assert torch.isfinite(a) and not torch.equal(a, b)
+
+
+def test_the_regulariser_can_be_estimated_on_fewer_rows(backbone):
+    source = torch.Generator().manual_seed(1)
+    z_0, m = torch.randn(3, 4, 8, 8, generator=source), torch.zeros(3, 1, 8, 8)
+    m[:, :, 2:5, 2:5] = 1
+    calls = []
+    spy = replace(backbone)
+    spy.predict = lambda z, *rest: calls.append(len(z)) or backbone.predict(z, *rest)
+    for rows in (None, 1):
+        make(spy, replace(FIT, regulariser_batch_size=rows)).loss(
+            TrainingBatch(z_0, m, 2), torch.Generator().manual_seed(2)
+        )
+    assert calls == [2 + 3, 2 + 1]
+
+
+def test_a_step_of_crops_sees_squares_of_its_windows(backbone):
+    z_0, m = torch.randn(2, 4, 16, 16), torch.zeros(2, 1, 16, 16)
+    m[:, :, 12:, 12:] = 1
+    shapes = []
+    spy = replace(backbone)
+    spy.predict = lambda z, *rest: shapes.append(tuple(z.shape)) or backbone.predict(z, *rest)
+    make(spy).loss(TrainingBatch(z_0, m, 2, side=8), torch.Generator().manual_seed(2))
+    assert shapes == [(4, 4, 8, 8)]
 
 
 @pytest.mark.parametrize("hide_keys", [False, True])

@@ -1,0 +1,67 @@
+"""A U-Net that sees what lies around the hole."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from augment.backbones.attention_processor import AttentionRegion
+from augment.backbones.build import build_backbone, widen_to_inpainting
+from augment.errors import BackboneError
+from augment.recipe import PretrainConfig
+
+CONFIG = PretrainConfig(latent_channels=4, block_channels=(16, 32), text_width=32)
+
+
+def make(**changes):
+    config = PretrainConfig(**{**CONFIG.__dict__, **changes})
+    return build_backbone(config, ["a photo of a washer"], resolution=64, device=torch.device("cpu"))
+
+
+@pytest.fixture
+def call():
+    generator = torch.Generator().manual_seed(0)
+    z_0 = torch.randn(2, 4, 8, 8, generator=generator)
+    m = torch.zeros(2, 1, 8, 8)
+    m[:, :, 2:5, 3:6] = 1
+    return z_0, m, torch.tensor([3, 700]), torch.randn(2, 64, 32, generator=generator)
+
+
+@torch.no_grad()
+def test_a_widened_unet_predicts_what_it_did_until_it_is_trained(call):
+    z_0, m, t, condition = call
+    backbone = make(inpainting=False)
+    assert not backbone.is_inpainting and backbone.context(z_0, m) is None
+    before = backbone.predict(z_0, t, condition, AttentionRegion(m))
+    backbone.unet = widen_to_inpainting(backbone.unet)
+    assert backbone.is_inpainting and backbone.latent_channels == 4
+    after = backbone.predict(z_0, t, condition, AttentionRegion(m), backbone.context(z_0, m))
+    assert torch.allclose(before, after, atol=1e-5)
+
+
+@torch.no_grad()
+def test_the_context_hides_what_the_hole_holds(call):
+    z_0, m, t, condition = call
+    backbone = make()
+    context = backbone.context(z_0, m)
+    assert context.shape == (2, 5, 8, 8)
+    assert torch.equal(context, backbone.context(z_0 + 9 * m, m))
+    z = torch.randn(2, 4, 8, 8)
+    seen, unseen = (backbone.predict(z, t, condition, AttentionRegion(m), c) for c in (context, None))
+    assert not torch.equal(seen, unseen)
+    nothing = backbone.context(z_0, torch.ones_like(m))
+    assert torch.equal(unseen, backbone.predict(z, t, condition, AttentionRegion(m), nothing))
+
+
+def test_weights_are_taken_from_a_run_and_others_refused(tmp_path, call):
+    backbone, other = make(), make(block_channels=(16, 48))
+    backbone.save_unet(tmp_path)
+    again = make()
+    with torch.no_grad():
+        again.unet.conv_in.weight.zero_()
+    again.load_unet(tmp_path)
+    assert torch.allclose(again.unet.conv_in.weight, backbone.unet.conv_in.weight, atol=1e-3)
+    with pytest.raises(BackboneError, match="--force"):
+        other.load_unet(tmp_path)
+    with pytest.raises(BackboneError, match="--force"):
+        other.load_unet(tmp_path / "missing")
