@@ -54,6 +54,10 @@ METHODS = Registry(
             "augment.methods.disentangled_inversion:DisentangledInversion",
             "the paper: disentangled loss, masked DDIM inversion, mask refinement",
         ),
+        "cutpaste": (
+            "augment.methods.cutpaste:CutPaste",
+            "the baseline without a model: a piece of the same image, pasted elsewhere",
+        ),
     },
 )
 
