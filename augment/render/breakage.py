@@ -92,7 +92,7 @@ def fray(rng: np.random.Generator, material: Material, strength: float) -> Mater
         widths.append(np.linspace(rng.uniform(0.8, 1.7), 0.5, len(path)) * unit)
     fibres = draw_lines(size, paths, widths)
     fibre = np.clip(tone * 1.4 + 0.08, 0, 1)
-    raised = opened.under(0.9 * fibres, albedo=fibre * (0.9 + 0.2 * rng.random(3)), gloss=0)
+    raised = opened.under(0.9 * fibres, albedo=fibre * np.float32(0.9 + 0.2 * rng.random()), gloss=0)
     return replace(raised, height=np.maximum(raised.height, smooth * fibres) + 2.5 * unit * fibres)
 
 

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from augment.errors import TargetError
+from augment.render.defects import crack
+from augment.render.optics import flat
 from augment.render.scene import DEFECTS, GOOD, KINDS, MISSING, render_scene
 
 PAIRS = [(kind, defect) for kind in KINDS for defect in KINDS[kind].defects]
@@ -98,3 +101,29 @@ def test_any_size_renders(size: int) -> None:
         scene = render_scene(np.random.default_rng(seed), size)
         assert scene.image.shape == (size, size, 3)
         assert scene.mask.any()
+
+
+@pytest.mark.parametrize("kind", [name for name, entry in KINDS.items() if entry.bends])
+def test_a_bent_component_stays_one_local_change(kind: str) -> None:
+    for seed in range(2):
+        scene = render_scene(np.random.default_rng(seed), 128, kind, "bend")
+        assert scene.mask.any()
+        assert scene.mask.mean() < 0.25, (kind, seed)
+        good = render_scene(np.random.default_rng(seed), 128, kind, GOOD)
+        np.testing.assert_array_equal(scene.clean, good.clean)
+
+
+def test_cracks_run_along_the_grain() -> None:
+    along = []
+    for seed in range(16):
+        material = flat(128, (0.5, 0.5, 0.5))
+        cracked = crack(np.random.default_rng(seed), replace(material, grain=0.0), 1.0)
+        rows, columns = np.nonzero(np.abs(cracked.albedo - material.albedo).max(2) > 0.1)
+        along.append(np.ptp(columns) > np.ptp(rows))
+    assert sum(along) >= 11
+
+
+def test_a_kind_seen_by_a_monochrome_camera_has_no_colour() -> None:
+    for kind in (name for name, entry in KINDS.items() if entry.grey):
+        image = render_scene(np.random.default_rng(0), 96, kind).image
+        assert (image == image[..., :1]).all()
