@@ -56,10 +56,10 @@ class FitConfig:
     """Learning one defect type (Eq. 5)."""
 
     method: str = "disentangled_inversion"
-    steps: int = 500
-    batch_size: int = 4  # defect windows a step
+    steps: int = 200
+    batch_size: int = 5  # defect windows a step
     normal_batch_size: int = 1  # good windows with random masks a step, for the regulariser; 0 = the paper
-    regulariser_batch_size: int | None = None  # windows in Eq. 5's second term; None: all, the paper
+    regulariser_batch_size: int | None = 1  # windows in Eq. 5's second term; None: all, the paper
     prior_preservation: bool = False  # normal windows are also refilled under the background prompt
     crop_share: float = 0.5  # share of the steps on crops, as many more of them as they are smaller
     crop_cells: int = 16  # side of a crop, latent cells
@@ -96,7 +96,7 @@ class MaskConfig:
 class SynthesizeConfig:
     """Painting the learned defect (Eq. 8, 9, 13)."""
 
-    num_inference_steps: int = 30  # DDIM steps, each way
+    num_inference_steps: int = 20  # DDIM steps, each way
     inversion_calls: int | None = 10  # network calls of the inversion; None: one a step, the paper
     temperature: float = (
         0.85  # deviation of the noise a hole starts from; 1 = the paper, less = calmer texture

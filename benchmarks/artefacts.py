@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -44,12 +45,15 @@ from augment.data.sample import Category, Sample
 from augment.data.targets import resolve_categories
 from augment.data.windows import Window, crop, paste, window_around
 from augment.devices import choose_device
+from augment.jobs.adapt import adapt
 from augment.jobs.painting import Painted, PaintJob, as_tensor, paint
 from augment.metrics.detection import auroc, operating_points
+from augment.progress import make_progress
 from augment.recipe import Recipe, load_recipe
 from augment.registry import METHODS
 from augment.report.drawing import INK, MUTED, PAPER, TARGET_COLOUR, overlay, save_picture, shrink, write
 from augment.training import step_generator
+from augment.workspace import Workspace
 
 SIZE = 256  # PatchCore's images, pixels
 SIZES = {"small": (0.005, 0.015), "medium": (0.015, 0.05), "large": (0.05, 0.15)}  # shares of the image
@@ -167,7 +171,7 @@ def random_hole(shape: tuple[int, int], rng: np.random.Generator, area: tuple[fl
 def adapted_unet(
     options: argparse.Namespace, recipe: Recipe, category: Category, good: Sequence[Sample]
 ) -> Path | None:
-    """The folder of the U-Net that refills: the one of --unet, else None, the backbone's own.
+    """The folder of the U-Net that refills: --unet, else one adapted to `good`, else None (the base).
 
     Args:
         options: the command's.
@@ -175,7 +179,17 @@ def adapted_unet(
         category: what is tested.
         good: the images an adaptation may see.
     """
-    return options.unet
+    if options.unet or not good:
+        return options.unet
+    run = adapt(
+        replace(category, train_good=tuple(good)),
+        recipe,
+        Workspace(options.scratch or tempfile.mkdtemp()),
+        load_backbone(recipe.backbone, options.device, options.dtype),
+        seed=options.seed,
+        progress=make_progress(),
+    )
+    return run.folder if run else None
 
 
 def through_window(hole: Hole, recipe: Recipe, backbone: Backbone | None) -> np.ndarray:
@@ -332,7 +346,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--unet", type=Path, help="a folder with `unet/` in the place of the backbone's own")
     parser.add_argument("--images", type=int, default=20, help="held-out images to refill")
     parser.add_argument("--memory", type=int, default=60, help="good images that PatchCore remembers")
-    parser.add_argument("--adapt", type=int, default=40, help="good images kept for adapting the backbone")
+    parser.add_argument("--adapt", type=int, default=40, help="good images to adapt the backbone to; 0: none")
+    parser.add_argument("--scratch", type=Path, help="where the adapted U-Net is kept; default: nowhere")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--recipe", default="tiny")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")

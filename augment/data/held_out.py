@@ -136,7 +136,7 @@ def _synthetic(folder: Path, category: Category, per_defect: int | None) -> tupl
     """The synthetic images of the category's defects, the first `per_defect` of each."""
     entries = [e for e in Manifest(folder / "manifest.jsonl").entries() if e["defect"] in category.defects]
     return tuple(
-        Sample(folder / entry["image"], folder / entry["mask"], entry["defect"])
+        Sample(folder / entry["image"], folder / entry["mask"], entry["defect"], is_synthetic=True)
         for entry in sorted(entries, key=lambda entry: (entry["defect"], entry["index"]))
         if per_defect is None or entry["index"] < per_defect
     )

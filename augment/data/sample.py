@@ -15,6 +15,7 @@ class Sample:
     image: Path
     mask: Path | None  # a file, or a folder whose mask files are merged; None for a normal image
     defect: str  # the defect type; "good" for a normal image
+    is_synthetic: bool = False
 
 
 @dataclass(frozen=True)

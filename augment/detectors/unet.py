@@ -8,7 +8,8 @@ no epoch is chosen on the test set.
 
 Differs from the published code (AnomalyDiffusion's `train-localization.py`): exactly half of each batch is
 normal, where a coin was tossed for every image; the focal loss is computed from log-probabilities, where 1e-5
-was added; pooling scales with the image size; and `flips` may be switched on.
+was added; pooling scales with the image size; `flips` may be switched on; and a type's real images are drawn
+as often as its synthetic ones, where a hundred synthetic images would crowd out ten real ones.
 """
 
 from __future__ import annotations
@@ -65,10 +66,12 @@ class UNetDetector:
         """Train for `epochs` x `steps_per_epoch` steps (see `Detector.fit`)."""
         config = self.config
         rng = np.random.default_rng([self.seed, 0])
-        by_type: dict[str, list[Sample]] = {}
+        # A type's real and synthetic images are drawn from alike, however many more there are of one.
+        by_type: dict[tuple[str, bool], list[Sample]] = {}
         for sample in train:
-            by_type.setdefault(GOOD if sample.mask is None else sample.defect, []).append(sample)
-        good = by_type.pop(GOOD, [])
+            key = (GOOD, False) if sample.mask is None else (sample.defect, sample.is_synthetic)
+            by_type.setdefault(key, []).append(sample)
+        good = by_type.pop((GOOD, False), [])
         if not good or not by_type:
             found = f"{len(good)} normal and {sum(map(len, by_type.values()))} anomalous"
             raise DataError(

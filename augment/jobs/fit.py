@@ -110,7 +110,16 @@ def fit(
             if key not in adapted:
                 adapted.clear()
                 backbone.unet.load_state_dict(base)
-                adapt(target.category, recipe, workspace, backbone, seed=seed, force=force, progress=progress)
+                if METHODS.get(recipe.fit.method).trainable:
+                    adapt(
+                        target.category,
+                        recipe,
+                        workspace,
+                        backbone,
+                        seed=seed,
+                        force=force,
+                        progress=progress,
+                    )
                 adapted[key] = deepcopy(backbone.unet.state_dict())
             backbone.unet.load_state_dict(adapted[key])
             _fit_one(target, images, recipe, run, backbone, seed, progress)
@@ -185,6 +194,12 @@ def _fit_one(
     method: Method = METHODS.get(config.method)(
         backbone, category.words, category.defect_words[target.defect], config, recipe.synthesize
     )
+    if not method.trainable:
+        unet.eval()
+        backbone.save_unet(run.folder)
+        _preview(target, images, method, recipe, run.folder / "sheet.png", seed)
+        run.finish(seconds=0.0, steps=0, loss=0.0)
+        return
     windows = TrainingWindows.encode(
         backbone, images.fit, _normal_samples(target, recipe, seed), recipe, seed, target.key
     )

@@ -101,7 +101,7 @@ class TrainingWindows:
         side = min(config.crop_cells, grid) if is_crop else grid
         n_defect, n_normal = (n * (grid // side) ** 2 for n in (config.batch_size, config.normal_batch_size))
         n_normal = n_normal if len(self.normal_z) else 0
-        i = torch.randint(len(self.defect_z), (n_defect,), generator=generator)
+        i = torch.randint(max(1, len(self.defect_z)), (n_defect,), generator=generator)
         j = torch.randint(max(1, len(self.normal_z)), (n_normal,), generator=generator)
         return TrainingBatch(
             torch.cat([self.defect_z[i], self.normal_z[j]]),

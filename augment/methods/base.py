@@ -50,7 +50,13 @@ class Generated:
 
 
 class Method(Protocol):
-    """A defect generator: one file in `augment/methods/`, one name in the registry."""
+    """A defect generator: one file in `augment/methods/`, one name in the registry.
+
+    Attributes:
+        trainable: whether a fit teaches it anything.
+    """
+
+    trainable: bool
 
     def __init__(
         self, backbone: Backbone, category: str, defect: str, fit: FitConfig, synthesize: SynthesizeConfig

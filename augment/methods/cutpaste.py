@@ -28,11 +28,7 @@ _DISTANCE = (0.25, 0.75)  # from where the piece is cut to where it is pasted, a
 
 
 class CutPaste:
-    """CutPaste with given masks; it learns nothing, so its name for the defect and its images do not count.
-
-    Attributes:
-        trainable: False: a fit may leave the training out.
-    """
+    """CutPaste with given masks; it learns nothing, so its name for the defect and its images do not count."""
 
     trainable = False
 

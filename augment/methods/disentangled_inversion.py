@@ -35,6 +35,8 @@ class DisentangledInversion:
         content: (2 L,) bool, the words only one of C_def and C_bg has (all words, where they are equal).
     """
 
+    trainable = True
+
     def __init__(
         self, backbone: Backbone, category: str, defect: str, fit: FitConfig, synthesize: SynthesizeConfig
     ) -> None:
