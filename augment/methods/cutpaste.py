@@ -28,7 +28,7 @@ _DISTANCE = (0.25, 0.75)  # from where the piece is cut to where it is pasted, a
 
 
 class CutPaste:
-    """CutPaste with given masks; it learns nothing, so its name for the defect and its images do not count."""
+    """CutPaste with given masks; it learns nothing, so the defect's name and images do not count."""
 
     trainable = False
 
