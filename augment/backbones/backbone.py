@@ -19,6 +19,7 @@ from augment.backbones.attention_processor import AttentionRegion
 from augment.backbones.codec import PatchCodec
 from augment.errors import BackboneError
 from augment.functional.ddim import Schedule, make_schedule
+from augment.functional.inpainting import Surroundings
 from augment.functional.noising import predicted_noise
 from augment.workspace import atomic_write_bytes, writing
 
@@ -142,17 +143,18 @@ class Backbone:
         content = ~torch.isin(ids, special.to(self.device))
         return [Prompt(e, i, c) for e, i, c in zip(embeddings, ids, content, strict=True)]
 
-    def context(self, z_0: Tensor, m: Tensor) -> Tensor | None:
+    def surroundings(self, z_0: Tensor, m: Tensor, *, of_defect: bool) -> Surroundings | None:
         """What an inpainting U-Net is told of the image around a hole; None for other U-Nets.
 
         Args:
             z_0: (B, C, h, w) clean latents.
             m: (B, 1, h, w) in {0, 1}, the hole.
-
-        Returns:
-            (B, 1 + C, h, w): the hole, and the clean latents outside it.
+            of_defect: the hole holds a defect, which strays further from its surroundings than good surface.
         """
-        return torch.cat([m.to(z_0), (1 - m) * z_0], dim=1) if self.is_inpainting else None
+        if not self.is_inpainting:
+            return None
+        spread = self.autoencoder.defect_spread[None, :, None, None] if of_defect else None
+        return Surroundings.of(z_0, m, spread)
 
     def predict_noise(
         self,
@@ -161,7 +163,7 @@ class Backbone:
         a_t: Tensor,
         condition: Tensor,
         region: AttentionRegion,
-        context: Tensor | None = None,
+        surroundings: Surroundings | None = None,
     ) -> Tensor:
         """eps_theta(z, t, C) as float32 (B, C, h, w), for any prediction type.
 
@@ -171,10 +173,10 @@ class Backbone:
             a_t: scalar cumulative product of alphas at that level.
             condition: (B, 2 L, d) the concatenation [C_first, C_bg].
             region: where the first prompt rules.
-            context: as for `predict`.
+            surroundings: as for `predict`.
         """
         timesteps = torch.full((len(z),), timestep, device=z.device)
-        output = self.predict(z, timesteps, condition, region, context)
+        output = self.predict(z, timesteps, condition, region, surroundings)
         return predicted_noise(output, z, a_t, self.prediction_type)
 
     def predict(
@@ -183,23 +185,28 @@ class Backbone:
         timesteps: Tensor,
         condition: Tensor,
         region: AttentionRegion,
-        context: Tensor | None = None,
+        surroundings: Surroundings | None = None,
     ) -> Tensor:
-        """The U-Net's own output, float32 (B, C, h, w).
+        """The U-Net's prediction (its kind is `prediction_type`), float32 (B, C, h, w).
 
         Args:
             z, condition, region: as for `predict_noise`.
             timesteps: (B,).
-            context: (B, 1 + C, h, w) from `context`; None, or a row that is all hole, tells an inpainting
-                U-Net nothing. Other U-Nets take no context.
+            surroundings: what an inpainting U-Net knows around the hole; None tells it nothing. Other U-Nets
+                take none.
         """
-        if self.is_inpainting:
-            if context is None:
-                context = torch.cat([torch.ones_like(z[:, :1]), torch.zeros_like(z)], dim=1)
-            z = torch.cat([z, context], dim=1)
-        z = z.contiguous(memory_format=torch.channels_last)
+        if not self.is_inpainting:
+            return self._call(z, timesteps, condition, region)
+        surroundings = surroundings or Surroundings.unknown(z)
+        a_t = self.alphas_cumprod[timesteps].view(-1, 1, 1, 1)
+        output = self._call(surroundings.network_input(z, a_t), timesteps, condition, region)
+        return surroundings.v_prediction(output, z, a_t)
+
+    def _call(self, x: Tensor, timesteps: Tensor, condition: Tensor, region: AttentionRegion) -> Tensor:
+        """The network itself."""
+        x = x.contiguous(memory_format=torch.channels_last)
         with self.autocast():
-            output = self.unet(z, timesteps, condition, cross_attention_kwargs={"region": region}).sample
+            output = self.unet(x, timesteps, condition, cross_attention_kwargs={"region": region}).sample
         return output.float()
 
     def save_unet(self, folder: Path) -> None:

@@ -26,6 +26,8 @@ class PatchCodec(ModelMixin, ConfigMixin):
         self.register_buffer("mean", torch.zeros(3 * patch * patch))
         self.register_buffer("components", torch.zeros(latent_channels, 3 * patch * patch))
         self.register_buffer("scale", torch.ones(latent_channels))
+        # How far a defect's latents stray from their surroundings, for an inpainting U-Net.
+        self.register_buffer("defect_spread", torch.ones(latent_channels))
         if hidden:
             self.mend = nn.Sequential(
                 nn.PixelUnshuffle(2),

@@ -24,6 +24,7 @@ from augment.backbones.build import build_backbone, save_backbone, widen_to_inpa
 from augment.backbones.load import load_backbone
 from augment.devices import choose_device, choose_dtype
 from augment.errors import WorkspaceError
+from augment.functional.inpainting import Surroundings, smooth_fill
 from augment.functional.losses import region_error
 from augment.functional.masks import random_crops
 from augment.functional.noising import add_noise, mask_latents, prediction_target, stratified_timesteps
@@ -111,6 +112,8 @@ def pretrain(
         )
         _prepare_codec(backbone, recipe, work, seed, progress)
     pool = prepare_pool(backbone, recipe, work, seed, images, progress)
+    if backbone.is_inpainting:
+        backbone.autoencoder.defect_spread.copy_(_defect_spread(pool))
     trained = nn.ModuleDict({"unet": backbone.unet, "text_encoder": backbone.text_encoder}).train()
     trainer = Trainer(
         trained,
@@ -213,6 +216,14 @@ def _prepare_codec(backbone: Backbone, recipe: Recipe, work: Path, seed: int, pr
         torch.save(codec.state_dict(), file)
 
 
+def _defect_spread(pool: ScenePool, count: int = 1000) -> Tensor:
+    """(C,) how far the pool's defects stray from what their surroundings let expect, root mean square."""
+    z = torch.from_numpy(pool.defect[:count]).float()
+    m = torch.from_numpy(pool.mask[:count]).float()
+    gap = m * (z - smooth_fill(z, 1 - m))
+    return (gap.square().sum(dim=(0, 2, 3)) / m.sum().clamp(min=1)).sqrt()
+
+
 def _loss(backbone: Backbone, pool: ScenePool, recipe: Recipe, generator: torch.Generator) -> Tensor:
     """The loss of one batch, of three kinds of rows.
 
@@ -242,14 +253,24 @@ def _loss(backbone: Backbone, pool: ScenePool, recipe: Recipe, generator: torch.
     target = prediction_target(z_0, eps, a_t, backbone.prediction_type)
     z_t = add_noise(z_0, eps, a_t)  # Eq. (1), (6)
     z_t[n_seen:] = mask_latents(z_t[n_seen:], m[n_seen:])  # Eq. (7)
-    context = backbone.context(z_0, torch.cat([m[:n_seen], torch.ones_like(m[n_seen:])]))
+    known = None
+    if backbone.is_inpainting:
+        parts = [
+            backbone.surroundings(z_0[:n_defect], m[:n_defect], of_defect=True),
+            backbone.surroundings(z_0[n_defect:n_seen], m[n_defect:n_seen], of_defect=False),
+            Surroundings.unknown(z_t[n_seen:]),
+        ]
+        known = Surroundings.cat(parts)
 
     background, defect = pool.prompts[torch.from_numpy(pool.kinds[rows]).to(device)].unbind(1)
     first = torch.cat(
         [defect[:n_defect], background[n_defect:n_seen], pool.masked_prompt.expand(n_masked, -1)]
     )
     condition = torch.cat([backbone.text_encoder(ids)[0] for ids in (first, background)], dim=1)
-    prediction = backbone.predict(z_t, t, condition, AttentionRegion(m), context)
+    prediction = backbone.predict(z_t, t, condition, AttentionRegion(m), known)
+    if known is not None:  # in the network's own units
+        scale = known.output_scale(a_t)
+        target, prediction = target / scale, prediction / scale
 
     region = torch.cat([m[:n_seen], 1 - m[n_seen:]])
     return region_error(target, prediction, region, "balanced")

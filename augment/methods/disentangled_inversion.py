@@ -12,6 +12,7 @@ from torch import Tensor
 from augment.backbones.attention_processor import AttentionRecorder, AttentionRegion, stack_regions
 from augment.backbones.backbone import Backbone
 from augment.functional.ddim import Schedule, generate_defect, invert_background
+from augment.functional.inpainting import Surroundings
 from augment.functional.losses import region_error
 from augment.functional.masks import (
     contrast_evidence,
@@ -32,6 +33,7 @@ class DisentangledInversion:
         C_1: (2 L, d) the defect conditioning [C_def, C_bg].
         C_2: (2 L, d) the background conditioning [C_m, C_bg].
         C_3: (2 L, d) [C_bg, C_bg], what `contrast` and guidance compare C_1 with.
+        paints_defect: the two prompts differ; where they do not, holes are refilled with good surface.
         content: (2 L,) bool, the words only one of C_def and C_bg has (all words, where they are equal).
     """
 
@@ -41,6 +43,7 @@ class DisentangledInversion:
         self, backbone: Backbone, category: str, defect: str, fit: FitConfig, synthesize: SynthesizeConfig
     ) -> None:
         self.backbone, self.fit, self.synthesize = backbone, fit, synthesize
+        self.paints_defect = fit.defect_prompt != fit.background_prompt
         texts = (fit.defect_prompt, fit.background_prompt, fit.masked_prompt)
         defect_prompt, background, masked = backbone.encode_prompts(
             [text.format(category=category, defect=defect) for text in texts]
@@ -74,19 +77,29 @@ class DisentangledInversion:
         z_t = add_noise(z_0, eps, a_t)  # Eq. (1), (6)
         z_t_m = mask_latents(z_t, m)  # Eq. (7)
         target = prediction_target(z_0, eps, a_t, backbone.prediction_type)
-        context = backbone.context(
-            torch.cat([z_0[:n_seen], z_0[masked]]), torch.cat([m[:n_seen], torch.ones_like(m[masked])])
-        )
+        known = None
+        if backbone.is_inpainting:
+            parts = [
+                backbone.surroundings(z_0[:n], m[:n], of_defect=True),
+                backbone.surroundings(z_0[n:n_seen], m[n:n_seen], of_defect=False),
+                Surroundings.unknown(z_t_m[masked]),
+            ]
+            known = Surroundings.cat(parts)
         first = (self.C_1.expand(n, -1, -1), self.C_3.expand(n_seen - n, -1, -1))
         prediction = backbone.predict(
             torch.cat([z_t[:n_seen], z_t_m[masked]]),
             torch.cat([t[:n_seen], t[masked]]),
             torch.cat([*first, self.C_2.expand(n_masked, -1, -1)]),
             stack_regions(torch.cat([m[:n_seen], m[masked]]), n_seen, fit.mask_background_keys),
-            context,
+            known,
         )
+        rows = torch.cat([torch.arange(n_seen), torch.arange(masked.start, size)]).to(z_0.device)
+        target, a_t = target[rows], a_t[rows]
+        if known is not None:  # in the network's own units
+            scale = known.output_scale(a_t)
+            target, prediction = target / scale, prediction / scale
         weighting = fit.region_weighting
-        background = region_error(target[masked], prediction[n_seen:], 1 - m[masked], weighting)
+        background = region_error(target[n_seen:], prediction[n_seen:], 1 - m[masked], weighting)
         if not n_seen:
             return background
         return region_error(target[:n_seen], prediction[:n_seen], m[:n_seen], weighting) + background
@@ -130,7 +143,7 @@ class _Passes:
 
     def __init__(self, method: DisentangledInversion, z_0: Tensor, m: Tensor, schedule: Schedule) -> None:
         self.method, self.m, self.schedule = method, m, schedule
-        self.context = method.backbone.context(z_0, m)
+        self.known = method.backbone.surroundings(z_0, m, of_defect=method.paints_defect)
         self.a = schedule.a.to(m)
         self.plain = AttentionRegion(m)
         hide = (
@@ -152,10 +165,10 @@ class _Passes:
         """eps_theta(z*_t, t, C_1), with guidance away from C_bg where the recipe asks for it."""
         config, late = self.method.synthesize, level <= max(1, self.schedule.steps // 2)
         record = config.refinement == "attention" and late
-        eps = self._noise(z, level, self.method.C_1, self.recorded if record else self.plain, self.context)
+        eps = self._noise(z, level, self.method.C_1, self.recorded if record else self.plain, self.known)
         contrast = config.refinement == "contrast" and level in self.contrast_levels
         if contrast or config.guidance_scale != 1:
-            background = self._noise(z, level, self.method.C_3, self.plain, self.context)
+            background = self._noise(z, level, self.method.C_3, self.plain, self.known)
             if contrast:
                 self.contrasts.append(contrast_evidence(eps, background, self.m))
             eps = background + config.guidance_scale * (eps - background)
@@ -168,8 +181,8 @@ class _Passes:
         return torch.stack(self.contrasts).mean(dim=0)
 
     def _noise(
-        self, z: Tensor, level: int, condition: Tensor, region: AttentionRegion, context: Tensor | None
+        self, z: Tensor, level: int, condition: Tensor, region: AttentionRegion, known: Surroundings | None
     ) -> Tensor:
         timestep, a_t = self.schedule.timesteps[level], self.a[level]
         condition = condition.expand(len(z), -1, -1)
-        return self.method.backbone.predict_noise(z, timestep, a_t, condition, region, context)
+        return self.method.backbone.predict_noise(z, timestep, a_t, condition, region, known)

@@ -1,0 +1,118 @@
+"""What the surroundings of a hole say about it: its expected latents and their spread.
+
+An inpainting U-Net starts from this guess and learns only the rest. With the fill `f` and the spread `s` of
+a cell, its latents have the prior N(f, s^2); the U-Net sees the noise around `f` and corrects the posterior
+mean of that prior. This is the preconditioning of Karras et al., "Elucidating the Design Space of
+Diffusion-Based Generative Models" (2022), with a mean and a deviation of their own in every cell.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+_FLOOR = 0.05  # smallest spread: about one grey level
+_GROWTH = 1.5  # by how much a hole's gap from its fill exceeds the deviation around it, on rendered scenes
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What is known around a hole, and what that says about the hole.
+
+    Attributes:
+        m: (B, 1, h, w) in {0, 1}, the hole.
+        fill: (B, C, h, w) the clean latents, continued smoothly into the hole.
+        spread: (B, C, h, w) expected deviation from `fill`.
+    """
+
+    m: Tensor
+    fill: Tensor
+    spread: Tensor
+
+    @classmethod
+    def of(cls, z_0: Tensor, m: Tensor, defect_spread: Tensor | None = None) -> Surroundings:
+        """The surroundings of holes in clean latents; nothing of what the holes hold is used.
+
+        Args:
+            z_0: (B, C, h, w).
+            m: (B, 1, h, w) in {0, 1}.
+            defect_spread: (B, C, 1, 1) how far a defect strays from its surroundings, in each channel; 0
+                (or None) for a hole to be refilled with good surface.
+        """
+        known = 1 - m
+        fill = known * z_0 + m * smooth_fill(z_0, known)
+        spread = _GROWTH * smooth_fill(_local_deviation(z_0, known), known)
+        if defect_spread is not None:
+            spread = (spread.square() + defect_spread.square()).sqrt()
+        return cls(m, fill, spread.clamp(min=_FLOOR))
+
+    @classmethod
+    def unknown(cls, z: Tensor) -> Surroundings:
+        """No surroundings: a hole everywhere, latents of mean 0 and deviation 1."""
+        return cls(torch.ones_like(z[:, :1]), torch.zeros_like(z), torch.ones_like(z))
+
+    def __getitem__(self, rows: slice) -> Surroundings:
+        return Surroundings(self.m[rows], self.fill[rows], self.spread[rows])
+
+    @staticmethod
+    def cat(parts: list[Surroundings]) -> Surroundings:
+        """Several batches as one."""
+        return Surroundings(
+            *(torch.cat([getattr(part, name) for part in parts]) for name in ("m", "fill", "spread"))
+        )
+
+    def network_input(self, z_t: Tensor, a_t: Tensor) -> Tensor:
+        """(B, 2 C + 1, h, w): the scaled noise around the fill, the hole, the fill."""
+        return torch.cat([(z_t - a_t.sqrt() * self.fill) / self._deviation(a_t), self.m, self.fill], dim=1)
+
+    def v_prediction(self, output: Tensor, z_t: Tensor, a_t: Tensor) -> Tensor:
+        """v (B, C, h, w) from the network's output: the prior's own v, and the output at `output_scale`."""
+        gain = (a_t * (1 - a_t)).sqrt() * (1 - self.spread.square()) / self._deviation(a_t).square()
+        prior = gain * (z_t - a_t.sqrt() * self.fill) - (1 - a_t).sqrt() * self.fill
+        return prior + self.output_scale(a_t) * output
+
+    def output_scale(self, a_t: Tensor) -> Tensor:
+        """(B, C, h, w) deviation of v about the prior's: dividing by it weighs all contrasts alike."""
+        return self.spread / self._deviation(a_t)
+
+    def _deviation(self, a_t: Tensor) -> Tensor:
+        """(B, C, h, w) deviation of z_t about sqrt(a_t) f."""
+        return (a_t * self.spread.square() + 1 - a_t).sqrt()
+
+
+def smooth_fill(z: Tensor, known: Tensor) -> Tensor:
+    """Values for unknown cells, from the known ones around them, smoothly (push-pull).
+
+    Known cells are averaged into coarser and coarser grids until every cell has a value; on the way back each
+    unknown cell takes the coarser grid's. Without any known cell the result is 0.
+
+    Args:
+        z: (B, C, h, w).
+        known: (B, 1, h, w) in {0, 1}.
+
+    Returns:
+        (B, C, h, w), in known cells `z` itself.
+    """
+    weight = known.to(z)
+    if weight.shape[-2:] == (1, 1):
+        return z * weight
+    ceil = {"kernel_size": 2, "ceil_mode": True}
+    share = F.avg_pool2d(weight, **ceil)
+    coarse = F.avg_pool2d(z * weight, **ceil) / share.clamp(min=1e-6)
+    filled = smooth_fill(coarse, (share > 0).to(z))
+    grown = F.interpolate(filled, scale_factor=2, mode="bilinear", align_corners=False)
+    grown = grown[..., : z.shape[-2], : z.shape[-1]]
+    return weight * z + (1 - weight) * grown
+
+
+def _local_deviation(z: Tensor, known: Tensor) -> Tensor:
+    """(B, C, h, w) deviation of the known cells in the 5 x 5 around each cell."""
+
+    def mean(values: Tensor) -> Tensor:
+        return F.avg_pool2d(values * known, 5, stride=1, padding=2) / share
+
+    share = F.avg_pool2d(known.to(z), 5, stride=1, padding=2).clamp(min=1e-6)
+    return (mean(z.square()) - mean(z).square()).clamp(min=0).sqrt()
