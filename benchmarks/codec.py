@@ -10,7 +10,8 @@ are taken on real good and defect images, in windows of 256 px.
 A block's components have one of three scales: `whitened` (all of deviation 1), `root` (the square root of the
 natural one), `natural`; then a common factor. Without noise the scale changes nothing. The `_noisy` columns
 add Gaussian noise of 5 % of the latents' root mean square before decoding, as a diffusion model leaves some.
-One learned decoder serves the three scales: it is trained on all of them, with noise.
+One learned decoder serves the three scales: it is trained on all of them, with noise. `bundled` is the codec
+in the package, whose decoder was trained with it for longer (its `steps` here are 0).
 
     psnr                  dB, mean of the windows
     hf_kept               share of the detail (luma less its blur of 1 px) still there, by projection
