@@ -143,18 +143,21 @@ class Backbone:
         content = ~torch.isin(ids, special.to(self.device))
         return [Prompt(e, i, c) for e, i, c in zip(embeddings, ids, content, strict=True)]
 
-    def surroundings(self, z_0: Tensor, m: Tensor, *, of_defect: bool) -> Surroundings | None:
+    def surroundings(
+        self, z_0: Tensor, m: Tensor, reference: Tensor | None = None, *, of_defect: bool
+    ) -> Surroundings | None:
         """What an inpainting U-Net is told of the image around a hole; None for other U-Nets.
 
         Args:
             z_0: (B, C, h, w) clean latents.
             m: (B, 1, h, w) in {0, 1}, the hole.
+            reference: (B, C, h, w) or None, as for `Surroundings.of`.
             of_defect: the hole holds a defect, which strays further from its surroundings than good surface.
         """
         if not self.is_inpainting:
             return None
         spread = self.autoencoder.defect_spread[None, :, None, None] if of_defect else None
-        return Surroundings.of(z_0, m, spread)
+        return Surroundings.of(z_0, m, self.autoencoder, reference, spread)
 
     def predict_noise(
         self,

@@ -9,13 +9,25 @@ Diffusion-Based Generative Models" (2022), with a mean and a deviation of their 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 _FLOOR = 0.05  # smallest spread: about one grey level
-_GROWTH = 1.5  # by how much a hole's gap from its fill exceeds the deviation around it, on rendered scenes
+_GROWTH = 2.0  # spread of a hole for a roughness of 1 around it
+_GROWTH_REFERENCE = 0.5  # the same where a reference is at hand, for the roughness of what it leaves
+
+
+class LinearCodec(Protocol):
+    """What the fill needs of a codec: both ways, without learned parts."""
+
+    def encode(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) in [-1, 1] -> (B, C, h, w)."""
+
+    def decode_linear(self, latents: Tensor) -> Tensor:
+        """(B, C, h, w) -> (B, 3, H, W)."""
 
 
 @dataclass(frozen=True)
@@ -33,18 +45,33 @@ class Surroundings:
     spread: Tensor
 
     @classmethod
-    def of(cls, z_0: Tensor, m: Tensor, defect_spread: Tensor | None = None) -> Surroundings:
+    def of(
+        cls,
+        z_0: Tensor,
+        m: Tensor,
+        codec: LinearCodec,
+        reference: Tensor | None = None,
+        defect_spread: Tensor | None = None,
+    ) -> Surroundings:
         """The surroundings of holes in clean latents; nothing of what the holes hold is used.
 
         Args:
             z_0: (B, C, h, w).
             m: (B, 1, h, w) in {0, 1}.
-            defect_spread: (B, C, 1, 1) how far a defect strays from its surroundings, in each channel; 0
-                (or None) for a hole to be refilled with good surface.
+            codec: of the latents; the fill is made in pixels, where a slope crosses blocks without steps.
+            reference: (B, C, h, w) latents of what good surface might look like there: another good image,
+                or the image that is painted on. The fill is the reference, moved smoothly to meet the
+                surroundings. None: only what continues from the surroundings.
+            defect_spread: (B, C, 1, 1) how far a defect strays from the fill, in each channel; None for a hole
+                to be refilled with good surface.
         """
         known = 1 - m
-        fill = known * z_0 + m * smooth_fill(z_0, known)
-        spread = _GROWTH * smooth_fill(_local_deviation(z_0, known), known)
+        base = torch.zeros_like(z_0) if reference is None else reference
+        pixels = codec.decode_linear(known * (z_0 - base))
+        pixels = smooth_fill(pixels, F.interpolate(known, size=pixels.shape[-2:]))
+        fill = known * z_0 + m * (base + codec.encode(pixels))
+        growth = _GROWTH if reference is None else _GROWTH_REFERENCE
+        spread = growth * smooth_fill(_roughness(z_0 - base, known), known).exp()
         if defect_spread is not None:
             spread = (spread.square() + defect_spread.square()).sqrt()
         return cls(m, fill, spread.clamp(min=_FLOOR))
@@ -108,11 +135,16 @@ def smooth_fill(z: Tensor, known: Tensor) -> Tensor:
     return weight * z + (1 - weight) * grown
 
 
-def _local_deviation(z: Tensor, known: Tensor) -> Tensor:
-    """(B, C, h, w) deviation of the known cells in the 5 x 5 around each cell."""
+def _roughness(z: Tensor, known: Tensor) -> Tensor:
+    """(B, C, h, w) logarithm of how far the known cells around each cell stray from the mean of their own neighbours.
 
-    def mean(values: Tensor) -> Tensor:
-        return F.avg_pool2d(values * known, 5, stride=1, padding=2) / share
+    A geometric mean over the 5 x 5: an edge near the hole raises it less than texture all around.
+    """
 
-    share = F.avg_pool2d(known.to(z), 5, stride=1, padding=2).clamp(min=1e-6)
-    return (mean(z.square()) - mean(z).square()).clamp(min=0).sqrt()
+    def mean(values: Tensor, side: int) -> Tensor:
+        options = {"kernel_size": side, "stride": 1, "padding": side // 2}
+        share = F.avg_pool2d(known.to(z), **options).clamp(min=1e-6)
+        return F.avg_pool2d(values * known, **options) / share
+
+    gap = (z - mean(z, 3)).abs().clamp(min=_FLOOR / 4)
+    return mean(gap.log(), 5)

@@ -24,7 +24,7 @@ from augment.backbones.build import build_backbone, save_backbone, widen_to_inpa
 from augment.backbones.load import load_backbone
 from augment.devices import choose_device, choose_dtype
 from augment.errors import WorkspaceError
-from augment.functional.inpainting import Surroundings, smooth_fill
+from augment.functional.inpainting import Surroundings
 from augment.functional.losses import region_error
 from augment.functional.masks import random_crops
 from augment.functional.noising import add_noise, mask_latents, prediction_target, stratified_timesteps
@@ -45,6 +45,7 @@ from augment.workspace import atomic_path, atomic_write_json
 
 log = logging.getLogger(__name__)
 _SHEET_SCENES = 5
+_TWINS = 0.7  # share of the defects that are learnt beside their scene without the defect
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def pretrain(
         _prepare_codec(backbone, recipe, work, seed, progress)
     pool = prepare_pool(backbone, recipe, work, seed, images, progress)
     if backbone.is_inpainting:
-        backbone.autoencoder.defect_spread.copy_(_defect_spread(pool))
+        backbone.autoencoder.defect_spread.copy_(_defect_spread(backbone, pool))
     trained = nn.ModuleDict({"unet": backbone.unet, "text_encoder": backbone.text_encoder}).train()
     trainer = Trainer(
         trained,
@@ -216,11 +217,13 @@ def _prepare_codec(backbone: Backbone, recipe: Recipe, work: Path, seed: int, pr
         torch.save(codec.state_dict(), file)
 
 
-def _defect_spread(pool: ScenePool, count: int = 1000) -> Tensor:
-    """(C,) how far the pool's defects stray from what their surroundings let expect, root mean square."""
-    z = torch.from_numpy(pool.defect[:count]).float()
-    m = torch.from_numpy(pool.mask[:count]).float()
-    gap = m * (z - smooth_fill(z, 1 - m))
+@torch.no_grad()
+def _defect_spread(backbone: Backbone, pool: ScenePool, count: int = 1000) -> Tensor:
+    """(C,) how far the pool's defects stray from the scene without them, root mean square."""
+    z = torch.from_numpy(pool.defect[:count]).float().to(backbone.device)
+    m = torch.from_numpy(pool.mask[:count]).float().to(backbone.device)
+    clean = torch.from_numpy(pool.clean[:count]).float().to(backbone.device)
+    gap = m * (z - clean)
     return (gap.square().sum(dim=(0, 2, 3)) / m.sum().clamp(min=1)).sqrt()
 
 
@@ -244,8 +247,11 @@ def _loss(backbone: Backbone, pool: ScenePool, recipe: Recipe, generator: torch.
     z_0 = torch.from_numpy(np.concatenate([pool.defect[rows[:n_defect]], pool.clean[rows[n_defect:]]]))
     holes = pool.holes[torch.randint(len(pool.holes), (size - n_defect,), generator=generator)]
     m = torch.cat([torch.from_numpy(pool.mask[rows[:n_defect]]).float(), holes])
-    z_0, m = random_crops(z_0.float(), m, side, generator)
-    z_0, m = z_0.to(device), m.to(device)
+    # What a defect's hole may be compared with: mostly its scene without the defect, as in a synthesis.
+    clean = torch.from_numpy(pool.clean[rows]).float()
+    crops, m = random_crops(torch.cat([z_0.float(), clean], dim=1), m, side, generator)
+    z_0, clean = crops.to(device).chunk(2, dim=1)
+    m = m.to(device)
 
     eps = torch.randn(z_0.shape, generator=generator).to(device)
     t = stratified_timesteps(len(backbone.alphas_cumprod), size, generator).to(device)
@@ -255,8 +261,11 @@ def _loss(backbone: Backbone, pool: ScenePool, recipe: Recipe, generator: torch.
     z_t[n_seen:] = mask_latents(z_t[n_seen:], m[n_seen:])  # Eq. (7)
     known = None
     if backbone.is_inpainting:
+        n_twin = round(_TWINS * n_defect)
+        twin, alone = slice(0, n_twin), slice(n_twin, n_defect)
         parts = [
-            backbone.surroundings(z_0[:n_defect], m[:n_defect], of_defect=True),
+            backbone.surroundings(z_0[twin], m[twin], clean[twin], of_defect=True),
+            backbone.surroundings(z_0[alone], m[alone], of_defect=True),
             backbone.surroundings(z_0[n_defect:n_seen], m[n_defect:n_seen], of_defect=False),
             Surroundings.unknown(z_t[n_seen:]),
         ]
