@@ -102,7 +102,11 @@ class Surroundings:
         return prior + self.output_scale(a_t) * output
 
     def output_scale(self, a_t: Tensor) -> Tensor:
-        """(B, C, h, w) deviation of v about the prior's: dividing by it weighs all contrasts alike."""
+        """(B, C, h, w) deviation of v about the prior's.
+
+        Dividing an error by it weighs all contrasts alike, but lets the few cells that stray far from the fill
+        rule; the losses divide by its square root.
+        """
         return self.spread / self._deviation(a_t)
 
     def _deviation(self, a_t: Tensor) -> Tensor:
@@ -138,7 +142,7 @@ def smooth_fill(z: Tensor, known: Tensor) -> Tensor:
 def _roughness(z: Tensor, known: Tensor) -> Tensor:
     """(B, C, h, w) logarithm of how far the known cells around each cell stray from the mean of their own neighbours.
 
-    A geometric mean over the 5 x 5: an edge near the hole raises it less than texture all around.
+    A geometric mean over the 5 x 5: an edge nearby raises it less than texture all around.
     """
 
     def mean(values: Tensor, side: int) -> Tensor:

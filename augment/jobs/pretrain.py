@@ -277,8 +277,8 @@ def _loss(backbone: Backbone, pool: ScenePool, recipe: Recipe, generator: torch.
     )
     condition = torch.cat([backbone.text_encoder(ids)[0] for ids in (first, background)], dim=1)
     prediction = backbone.predict(z_t, t, condition, AttentionRegion(m), known)
-    if known is not None:  # in the network's own units
-        scale = known.output_scale(a_t)
+    if known is not None:
+        scale = known.output_scale(a_t).sqrt()
         target, prediction = target / scale, prediction / scale
 
     region = torch.cat([m[:n_seen], 1 - m[n_seen:]])

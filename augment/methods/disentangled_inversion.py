@@ -95,8 +95,8 @@ class DisentangledInversion:
         )
         rows = torch.cat([torch.arange(n_seen), torch.arange(masked.start, size)]).to(z_0.device)
         target, a_t = target[rows], a_t[rows]
-        if known is not None:  # in the network's own units
-            scale = known.output_scale(a_t)
+        if known is not None:
+            scale = known.output_scale(a_t).sqrt()
             target, prediction = target / scale, prediction / scale
         weighting = fit.region_weighting
         background = region_error(target[n_seen:], prediction[n_seen:], 1 - m[masked], weighting)
