@@ -63,7 +63,9 @@ class FitConfig:
     prior_preservation: bool = False  # normal windows are also refilled under the background prompt
     crop_share: float = 0.5  # share of the steps on crops, as many more of them as they are smaller
     crop_cells: int = 16  # side of a crop, latent cells
-    normal_images: int = 16  # good images whose windows are cached for that
+    normal_images: int = (
+        32  # good images whose windows are cached for that, and that defects are compared with
+    )
     windows_per_image: int = 16  # jittered windows cached for each defect image
     learning_rate: float = 3e-4
     warmup_steps: int = 20

@@ -41,6 +41,7 @@ from augment.backbones.backbone import Backbone
 from augment.backbones.load import load_backbone
 from augment.data.images import read_image, to_rgb
 from augment.data.masks import feather, random_mask
+from augment.data.references import References
 from augment.data.sample import Category, Sample
 from augment.data.targets import resolve_categories
 from augment.data.windows import Window, crop, paste, window_around
@@ -203,9 +204,17 @@ def through_window(hole: Hole, recipe: Recipe, backbone: Backbone | None) -> np.
 
 
 def refill(
-    holes: Sequence[Hole], backbone: Backbone, category: Category, recipe: Recipe, seed: int
+    holes: Sequence[Hole],
+    backbone: Backbone,
+    category: Category,
+    recipe: Recipe,
+    seed: int,
+    good: Sequence[Sample] = (),
 ) -> list[Painted]:
-    """The images with their holes painted under the background prompt."""
+    """The images with their holes painted under the background prompt.
+
+    What a hole held is not shown to the model: its reference is the most alike of the `good` images.
+    """
     recipe = replace(
         recipe,
         fit=replace(recipe.fit, defect_prompt=recipe.fit.background_prompt),
@@ -213,12 +222,28 @@ def refill(
     )
     defect = next(iter(category.defect_words.values()))  # no prompt speaks of it
     method = METHODS.get(recipe.fit.method)(backbone, category.words, defect, recipe.fit, recipe.synthesize)
-    jobs = [PaintJob(hole.image, hole.mask, step_generator(seed, i)) for i, hole in enumerate(holes)]
+    references, rng = References(good), np.random.default_rng(seed)
+    jobs = [
+        PaintJob(
+            hole.image,
+            hole.mask,
+            step_generator(seed, i),
+            references.match(blanked(hole), hole.mask, rng, among=1),
+        )
+        for i, hole in enumerate(holes)
+    ]
     size = recipe.synthesize.batch_size
     painted: list[Painted] = []
     for start in range(0, len(jobs), size):
         painted += paint(method, jobs[start : start + size], recipe)
     return painted
+
+
+def blanked(hole: Hole) -> np.ndarray:
+    """The image with its hole painted grey."""
+    image = to_rgb(hole.image).copy()
+    image[hole.mask] = 128
+    return image
 
 
 def whole(image: np.ndarray) -> np.ndarray:
@@ -370,7 +395,7 @@ def main() -> None:
     backbone = load_backbone(recipe.backbone, options.device, options.dtype, unet_folder=unet)
 
     started = time.perf_counter()
-    painted = refill(holes, backbone, category, recipe, options.seed)
+    painted = refill(holes, backbone, category, recipe, options.seed, split.adapt)
     seconds = (time.perf_counter() - started) / len(holes)
     images = {
         "untouched": [hole.image for hole in holes],

@@ -62,8 +62,8 @@ class Surroundings:
             reference: (B, C, h, w) latents of what good surface might look like there: another good image,
                 or the image that is painted on. The fill is the reference, moved smoothly to meet the
                 surroundings. None: only what continues from the surroundings.
-            defect_spread: (B, C, 1, 1) how far a defect strays from the fill, in each channel; None for a hole
-                to be refilled with good surface.
+            defect_spread: (B, C, 1, 1) how far a defect strays from the fill, in each channel; None for
+                a hole to be refilled with good surface.
         """
         known = 1 - m
         base = torch.zeros_like(z_0) if reference is None else reference
@@ -104,8 +104,8 @@ class Surroundings:
     def output_scale(self, a_t: Tensor) -> Tensor:
         """(B, C, h, w) deviation of v about the prior's.
 
-        Dividing an error by it weighs all contrasts alike, but lets the few cells that stray far from the fill
-        rule; the losses divide by its square root.
+        Dividing an error by it weighs all contrasts alike, but lets the few cells that stray far from
+        the fill rule; the losses divide by its square root.
         """
         return self.spread / self._deviation(a_t)
 
@@ -140,7 +140,7 @@ def smooth_fill(z: Tensor, known: Tensor) -> Tensor:
 
 
 def _roughness(z: Tensor, known: Tensor) -> Tensor:
-    """(B, C, h, w) logarithm of how far the known cells around each cell stray from the mean of their own neighbours.
+    """(B, C, h, w) logarithm of how far the known cells around each cell stray from their neighbours' mean.
 
     A geometric mean over the 5 x 5: an edge nearby raises it less than texture all around.
     """

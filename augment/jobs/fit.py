@@ -15,6 +15,7 @@ from augment.backbones.backbone import Backbone
 from augment.backbones.load import load_backbone
 from augment.data.folds import Fold, split
 from augment.data.images import file_sha256, read_image, read_sample
+from augment.data.references import References
 from augment.data.sample import Sample, Target
 from augment.errors import BackboneError
 from augment.jobs.adapt import adapt
@@ -201,7 +202,13 @@ def _fit_one(
         run.finish(seconds=0.0, steps=0, loss=0.0)
         return
     windows = TrainingWindows.encode(
-        backbone, images.fit, _normal_samples(target, recipe, seed), recipe, seed, target.key
+        backbone,
+        images.fit,
+        normals := _normal_samples(target, recipe, seed),
+        References(normals if backbone.is_inpainting else ()),
+        recipe,
+        seed,
+        target.key,
     )
     trainer = Trainer(
         unet.train(),

@@ -25,11 +25,13 @@ class PaintJob:
         image: uint8 (H, W) or (H, W, 3), a normal image.
         mask: bool (H, W), the target mask, not empty.
         generator: the randomness of this image alone.
+        reference: uint8 (H, W, 3), what good surface might look like in the mask; None: what `image` shows.
     """
 
     image: np.ndarray
     mask: np.ndarray
     generator: torch.Generator
+    reference: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -61,10 +63,15 @@ def paint(method: Method, jobs: Sequence[PaintJob], recipe: Recipe) -> list[Pain
     windows = [window_around(job.mask, recipe.window) for job in jobs]
     patches = [crop(to_rgb(job.image), window, size) for job, window in zip(jobs, windows, strict=True)]
     masks = [crop(job.mask, window, size, is_mask=True) for job, window in zip(jobs, windows, strict=True)]
+    references = [
+        patch if job.reference is None else crop(job.reference, window, size)
+        for job, window, patch in zip(jobs, windows, patches, strict=True)
+    ]
     generated = method.generate(
         as_tensor(patches),
         torch.from_numpy(np.stack(masks))[:, None].float(),
         [job.generator for job in jobs],
+        None if all(job.reference is None for job in jobs) else as_tensor(references),
     )
     pixels = generated.images.movedim(1, -1).cpu().numpy()
     bases = None

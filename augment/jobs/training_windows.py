@@ -11,7 +11,8 @@ import torch
 
 from augment.backbones.backbone import Backbone
 from augment.data.images import read_image, read_sample, to_rgb
-from augment.data.masks import random_mask
+from augment.data.masks import random_mask, resize_mask
+from augment.data.references import References
 from augment.data.sample import Sample
 from augment.data.windows import Window, crop, random_window, window_around
 from augment.functional.masks import latent_mask
@@ -21,16 +22,43 @@ from augment.recipe import FitConfig, Recipe
 
 log = logging.getLogger(__name__)
 _SMALL_DEFECT = 4  # latent cells
+_SHARE_REFERENCE = 4  # windows of a defect that share one reference
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Encoded windows of one kind.
+
+    Attributes:
+        z: (K, C, h, w) latents.
+        m: (K, 1, h, w) masks.
+        reference: (K, C, h, w) latents of good surface like that around each mask; None: not known.
+    """
+
+    z: torch.Tensor
+    m: torch.Tensor
+    reference: torch.Tensor | None
+
+    def draw(self, count: int, generator: torch.Generator) -> Windows:
+        """`count` windows, with replacement; none of none."""
+        i = torch.randint(max(1, len(self.z)), (count if len(self.z) else 0,), generator=generator)
+        return self[i]
+
+    def none(self) -> Windows:
+        """No windows, of the same shape."""
+        return self[:0]
+
+    def __getitem__(self, rows: torch.Tensor | slice) -> Windows:
+        reference = None if self.reference is None else self.reference[rows]
+        return Windows(self.z[rows], self.m[rows], reference)
 
 
 @dataclass(frozen=True)
 class TrainingWindows:
     """Encoded training windows: defects with their masks, and normal images with random ones."""
 
-    defect_z: torch.Tensor  # (K, C, h, w)
-    defect_m: torch.Tensor  # (K, 1, h, w)
-    normal_z: torch.Tensor
-    normal_m: torch.Tensor
+    defects: Windows
+    normals: Windows
 
     @classmethod
     def encode(
@@ -38,6 +66,7 @@ class TrainingWindows:
         backbone: Backbone,
         defects: Sequence[Sample],
         normals: Sequence[Sample],
+        references: References,
         recipe: Recipe,
         seed: int,
         key: str,
@@ -48,16 +77,15 @@ class TrainingWindows:
         cuts, places = [], []
         for sample in defects:
             image, mask = read_sample(sample)
-            for _ in range(config.windows_per_image):
+            image = to_rgb(image)
+            for number in range(config.windows_per_image):
+                if number % _SHARE_REFERENCE == 0:
+                    reference = references.match(image, mask, rng)
                 window = window_around(mask, recipe.window, rng)
                 places.append((window, mask.shape))
-                cuts.append(
-                    _mirrored(
-                        crop(to_rgb(image), window, size), crop(mask, window, size, is_mask=True), config, rng
-                    )
-                )
-        defect_z, defect_m = _encode(backbone, cuts, config.mask_dilation)
-        covered = defect_m.sum(dim=(1, 2, 3))
+                cuts.append(_cut(image, mask, reference, window, size, config, rng))
+        found = _encode(backbone, cuts, config.mask_dilation)
+        covered = found.m.sum(dim=(1, 2, 3))
         if (covered < _SMALL_DEFECT).any():
             log.warning(
                 "%s covers fewer than %d latent cells in %d of %d windows: a smaller window.context or "
@@ -72,11 +100,8 @@ class TrainingWindows:
             image = to_rgb(read_image(sample.image))
             for _ in range(max(1, config.windows_per_image // 2)):
                 window = _same_place(*places[rng.integers(len(places))], image.shape[:2])
-                cuts.append(_mirrored(crop(image, window, size), random_mask((size, size), rng), config, rng))
-        normal_z, normal_m = (
-            _encode(backbone, cuts, config.mask_dilation) if cuts else (defect_z[:0], defect_m[:0])
-        )
-        return cls(defect_z, defect_m, normal_z, normal_m)
+                cuts.append(_good_cut(sample, image, window, references, size, config, rng))
+        return cls(found, _encode(backbone, cuts, config.mask_dilation) if cuts else found.none())
 
     @classmethod
     def of_good_images(
@@ -84,54 +109,95 @@ class TrainingWindows:
     ) -> TrainingWindows:
         """`count` windows of random size and place of each good image, with random holes."""
         rng = np.random.default_rng([seed, len(samples)])
-        size, cuts = recipe.backbone.resolution, []
+        references, size, cuts = References(samples), recipe.backbone.resolution, []
         for sample in samples:
             image = to_rgb(read_image(sample.image))
             for _ in range(count):
                 window = random_window(image.shape[:2], recipe.window.minimum, rng)
-                hole = random_mask((size, size), rng)
-                cuts.append(_mirrored(crop(image, window, size), hole, recipe.fit, rng))
-        z, m = _encode(backbone, cuts, recipe.fit.mask_dilation)
-        return cls(z[:0], m[:0], z, m)
+                cuts.append(_good_cut(sample, image, window, references, size, recipe.fit, rng))
+        found = _encode(backbone, cuts, recipe.fit.mask_dilation)
+        return cls(found.none(), found)
 
     def batch(self, config: FitConfig, generator: torch.Generator) -> TrainingBatch:
         """Draw windows with replacement; on a step of crops, as many more as they are smaller."""
         is_crop = bool(torch.rand((), generator=generator) < config.crop_share)
-        grid = min(self.defect_m.shape[-2:])
+        grid = min(self.defects.m.shape[-2:])
         side = min(config.crop_cells, grid) if is_crop else grid
-        n_defect, n_normal = (n * (grid // side) ** 2 for n in (config.batch_size, config.normal_batch_size))
-        n_normal = n_normal if len(self.normal_z) else 0
-        i = torch.randint(max(1, len(self.defect_z)), (n_defect,), generator=generator)
-        j = torch.randint(max(1, len(self.normal_z)), (n_normal,), generator=generator)
+        more = (grid // side) ** 2
+        defects = self.defects.draw(config.batch_size * more, generator)
+        normals = self.normals.draw(config.normal_batch_size * more, generator)
         return TrainingBatch(
-            torch.cat([self.defect_z[i], self.normal_z[j]]),
-            torch.cat([self.defect_m[i], self.normal_m[j]]),
-            n_defect,
+            torch.cat([defects.z, normals.z]),
+            torch.cat([defects.m, normals.m]),
+            len(defects.z),
+            None if defects.reference is None else torch.cat([defects.reference, normals.reference]),
             side,
         )
 
 
-def _encode(
-    backbone: Backbone, cuts: list[tuple[np.ndarray, np.ndarray]], dilation: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Windows and their pixel masks -> latents (K, C, h, w) and latent masks (K, 1, h, w)."""
-    latents, masks = [], []
+Cut = tuple[np.ndarray, np.ndarray, np.ndarray | None]  # image, mask and reference of one window
+
+
+def _cut(
+    image: np.ndarray,
+    mask: np.ndarray,
+    reference: np.ndarray | None,
+    window: Window,
+    size: int,
+    config: FitConfig,
+    rng: np.random.Generator,
+) -> Cut:
+    """A window of a defect image."""
+    good = None if reference is None else crop(reference, window, size)
+    return _mirrored(crop(image, window, size), crop(mask, window, size, is_mask=True), good, config, rng)
+
+
+def _good_cut(
+    sample: Sample,
+    image: np.ndarray,
+    window: Window,
+    references: References,
+    size: int,
+    config: FitConfig,
+    rng: np.random.Generator,
+) -> Cut:
+    """A window of a good image with a random hole; another good image is the reference, where it is used."""
+    patch, hole = crop(image, window, size), random_mask((size, size), rng)
+    good = patch
+    if config.prior_preservation:
+        whole = np.zeros(image.shape[:2], dtype=bool)
+        whole[window.slices] = resize_mask(hole, (window.height, window.width))
+        match = references.match(image, whole, rng, skip=sample.image)
+        good = None if match is None else crop(match, window, size)
+    return _mirrored(patch, hole, good, config, rng)
+
+
+def _encode(backbone: Backbone, cuts: list[Cut], dilation: int) -> Windows:
+    """Windows, their pixel masks and their references on the latent grid."""
+    latents, masks, references = [], [], []
     for start in range(0, len(cuts), 8):
-        images, pixels = zip(*cuts[start : start + 8], strict=True)
+        images, pixels, good = zip(*cuts[start : start + 8], strict=True)
         latents.append(backbone.encode_images(as_tensor(images)))
+        if backbone.is_inpainting and all(picture is not None for picture in good):
+            references.append(backbone.encode_images(as_tensor(good)))
         mask = torch.from_numpy(np.stack(pixels))[:, None].to(backbone.device)
         masks.append(latent_mask(mask, latents[-1].shape[-2:], dilation))
-    return torch.cat(latents), torch.cat(masks)
+    return Windows(torch.cat(latents), torch.cat(masks), torch.cat(references) if references else None)
 
 
 def _mirrored(
-    image: np.ndarray, mask: np.ndarray, config, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Image and mask, each axis mirrored half of the time where the recipe allows it."""
-    for axis in (0, 1):
-        if config.flips and rng.random() < 0.5:
-            image, mask = np.flip(image, axis), np.flip(mask, axis)
-    return np.ascontiguousarray(image), np.ascontiguousarray(mask)
+    image: np.ndarray,
+    mask: np.ndarray,
+    reference: np.ndarray | None,
+    config: FitConfig,
+    rng: np.random.Generator,
+) -> Cut:
+    """A window's pictures, each axis mirrored half of the time where the recipe allows it."""
+    axes = tuple(axis for axis in (0, 1) if config.flips and rng.random() < 0.5)
+    return tuple(
+        None if picture is None else np.ascontiguousarray(np.flip(picture, axes))
+        for picture in (image, mask, reference)
+    )
 
 
 def _same_place(window: Window, shape: tuple[int, int], other: tuple[int, int]) -> Window:

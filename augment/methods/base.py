@@ -20,12 +20,14 @@ class TrainingBatch:
         z_0: (B, C, h, w) clean latents.
         m: (B, 1, h, w) in {0, 1}: real defect masks, then random ones.
         n_defect: number of leading windows that show the defect.
+        reference: (B, C, h, w) latents of good surface like that around each mask; None: not known.
         side: latent cells; a larger window is cut to a random square of this side that shows its mask.
     """
 
     z_0: Tensor
     m: Tensor
     n_defect: int
+    reference: Tensor | None = None
     side: int = 1 << 30
 
 
@@ -66,11 +68,19 @@ class Method(Protocol):
     def loss(self, batch: TrainingBatch, generator: torch.Generator) -> Tensor:
         """The scalar training loss of one batch; all randomness from `generator`."""
 
-    def generate(self, images: Tensor, masks: Tensor, generators: list[torch.Generator]) -> Generated:
+    def generate(
+        self,
+        images: Tensor,
+        masks: Tensor,
+        generators: list[torch.Generator],
+        references: Tensor | None = None,
+    ) -> Generated:
         """Paint the defect into normal images.
 
         Args:
             images: (B, 3, R, R) float32 in [0, 1].
             masks: (B, 1, R, R) in {0, 1}, the target masks.
             generators: one a image, so that an image does not depend on its batch.
+            references: (B, 3, R, R) float32 in [0, 1], what good surface might look like inside the masks;
+                None: what `images` show there.
         """

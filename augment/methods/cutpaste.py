@@ -42,7 +42,13 @@ class CutPaste:
         return 0 * sum(parameter.sum() for parameter in self.backbone.unet.parameters())
 
     @torch.no_grad()
-    def generate(self, images: Tensor, masks: Tensor, generators: list[torch.Generator]) -> Generated:
+    def generate(
+        self,
+        images: Tensor,
+        masks: Tensor,
+        generators: list[torch.Generator],
+        references: Tensor | None = None,
+    ) -> Generated:
         """Fill each mask with another place of its window, turned and jittered (see `Method.generate`).
 
         Where the other place lies beyond the window, the window is mirrored. The refinement `difference` is

@@ -65,7 +65,12 @@ class DisentangledInversion:
         under the background prompt, so that the model keeps knowing a good surface.
         """
         backbone, fit, n = self.backbone, self.fit, batch.n_defect
-        z_0, m = random_crops(batch.z_0, batch.m, batch.side, generator)
+        reference = batch.reference
+        if reference is None:
+            z_0, m = random_crops(batch.z_0, batch.m, batch.side, generator)
+        else:
+            both, m = random_crops(torch.cat([batch.z_0, reference], dim=1), batch.m, batch.side, generator)
+            z_0, reference = both.chunk(2, dim=1)
         size = len(z_0)
         n_seen = size if fit.prior_preservation else n
         masked = slice(max(0, size - (fit.regulariser_batch_size or size)), size)
@@ -80,8 +85,12 @@ class DisentangledInversion:
         known = None
         if backbone.is_inpainting:
             parts = [
-                backbone.surroundings(z_0[:n], m[:n], of_defect=True),
-                backbone.surroundings(z_0[n:n_seen], m[n:n_seen], of_defect=False),
+                backbone.surroundings(
+                    z_0[rows], m[rows], None if reference is None else reference[rows], of_defect=of_defect
+                )
+                for rows, of_defect in ((slice(n), True), (slice(n, n_seen), False))
+            ]
+            parts += [
                 Surroundings.unknown(z_t_m[masked]),
             ]
             known = Surroundings.cat(parts)
@@ -105,8 +114,18 @@ class DisentangledInversion:
         return region_error(target[:n_seen], prediction[:n_seen], m[:n_seen], weighting) + background
 
     @torch.no_grad()
-    def generate(self, images: Tensor, masks: Tensor, generators: list[torch.Generator]) -> Generated:
-        """Algorithm 1, lines after training: invert the normal image, paint the defect, refine the mask."""
+    def generate(
+        self,
+        images: Tensor,
+        masks: Tensor,
+        generators: list[torch.Generator],
+        references: Tensor | None = None,
+    ) -> Generated:
+        """Algorithm 1, lines after training: invert the normal image, paint the defect, refine the mask.
+
+        Differs from the paper for an inpainting U-Net: it paints the defect as a change of good surface,
+        which is the normal image itself where no other reference is given.
+        """
         backbone, config = self.backbone, self.synthesize
         masks = masks.to(backbone.device)
         z_0 = backbone.encode_images(images)
@@ -114,7 +133,9 @@ class DisentangledInversion:
         eps = torch.stack([torch.randn(z_0.shape[1:], generator=g) for g in generators]).to(z_0)
         eps = config.temperature * eps  # differs from the paper, where it is 1
         schedule = backbone.schedule(config.num_inference_steps)
-        passes = _Passes(self, z_0, m, schedule)
+        reference = z_0 if references is None else backbone.encode_images(references)
+        known = backbone.surroundings(z_0, m, reference, of_defect=self.paints_defect)
+        passes = _Passes(self, known, m, schedule)
 
         stride = max(1, round(schedule.steps / (config.inversion_calls or schedule.steps)))
         trajectory = invert_background(passes.background, z_0, m, schedule, stride)  # Eq. (8)
@@ -141,9 +162,10 @@ class DisentangledInversion:
 class _Passes:
     """The two denoisers of Eq. (8) and (9), and the evidence for Eq. (13) gathered on the way."""
 
-    def __init__(self, method: DisentangledInversion, z_0: Tensor, m: Tensor, schedule: Schedule) -> None:
-        self.method, self.m, self.schedule = method, m, schedule
-        self.known = method.backbone.surroundings(z_0, m, of_defect=method.paints_defect)
+    def __init__(
+        self, method: DisentangledInversion, known: Surroundings | None, m: Tensor, schedule: Schedule
+    ) -> None:
+        self.method, self.known, self.m, self.schedule = method, known, m, schedule
         self.a = schedule.a.to(m)
         self.plain = AttentionRegion(m)
         hide = (
