@@ -67,9 +67,10 @@ class Surroundings:
         """
         known = 1 - m
         base = torch.zeros_like(z_0) if reference is None else reference
-        pixels = codec.decode_linear(known * (z_0 - base))
+        grey = codec.decode_linear(torch.zeros_like(z_0[:1]))  # so that no change of latents is no change
+        pixels = codec.decode_linear(known * (z_0 - base)) - grey
         pixels = smooth_fill(pixels, F.interpolate(known, size=pixels.shape[-2:]))
-        fill = known * z_0 + m * (base + codec.encode(pixels))
+        fill = known * z_0 + m * (base + codec.encode(pixels + grey))
         growth = _GROWTH if reference is None else _GROWTH_REFERENCE
         spread = growth * smooth_fill(_roughness(z_0 - base, known), known).exp()
         if defect_spread is not None:

@@ -89,6 +89,7 @@ class DisentangledInversion:
                     z_0[rows], m[rows], None if reference is None else reference[rows], of_defect=of_defect
                 )
                 for rows, of_defect in ((slice(n), True), (slice(n, n_seen), False))
+                if len(z_0[rows])
             ]
             parts += [
                 Surroundings.unknown(z_t_m[masked]),

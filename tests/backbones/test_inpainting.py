@@ -31,26 +31,27 @@ def call():
 def test_a_widened_unet_predicts_what_it_did_until_it_is_trained(call):
     z_0, m, t, condition = call
     backbone = make(inpainting=False)
-    assert not backbone.is_inpainting and backbone.context(z_0, m) is None
+    assert not backbone.is_inpainting and backbone.surroundings(z_0, m, of_defect=True) is None
     before = backbone.predict(z_0, t, condition, AttentionRegion(m))
     backbone.unet = widen_to_inpainting(backbone.unet)
     assert backbone.is_inpainting and backbone.latent_channels == 4
-    after = backbone.predict(z_0, t, condition, AttentionRegion(m), backbone.context(z_0, m))
-    assert torch.allclose(before, after, atol=1e-5)
+    assert torch.allclose(before, backbone.predict(z_0, t, condition, AttentionRegion(m)), atol=1e-5)
 
 
 @torch.no_grad()
-def test_the_context_hides_what_the_hole_holds(call):
+def test_surroundings_change_the_prediction_and_hide_what_the_hole_holds(call):
     z_0, m, t, condition = call
     backbone = make()
-    context = backbone.context(z_0, m)
-    assert context.shape == (2, 5, 8, 8)
-    assert torch.equal(context, backbone.context(z_0 + 9 * m, m))
+    backbone.autoencoder.fit_components(torch.rand(4, 3, 64, 64) * 2 - 1)
     z = torch.randn(2, 4, 8, 8)
-    seen, unseen = (backbone.predict(z, t, condition, AttentionRegion(m), c) for c in (context, None))
-    assert not torch.equal(seen, unseen)
-    nothing = backbone.context(z_0, torch.ones_like(m))
-    assert torch.equal(unseen, backbone.predict(z, t, condition, AttentionRegion(m), nothing))
+
+    def predict(clean):
+        known = None if clean is None else backbone.surroundings(clean, m, of_defect=False)
+        return backbone.predict(z, t, condition, AttentionRegion(m), known)
+
+    assert torch.equal(predict(z_0), predict(z_0 + 9 * m))
+    assert not torch.equal(predict(z_0), predict(z_0 + 1 - m))
+    assert not torch.equal(predict(z_0), predict(None))
 
 
 def test_weights_are_taken_from_a_run_and_others_refused(tmp_path, call):

@@ -10,7 +10,7 @@ import torch
 from augment.backbones.attention_processor import AttentionRegion
 from augment.backbones.load import load_backbone
 from augment.functional.ddim import generate_defect, invert_background
-from augment.functional.losses import disentangled_loss
+from augment.functional.losses import region_error
 from augment.functional.masks import latent_mask
 from augment.functional.noising import add_noise, prediction_target, stratified_timesteps
 from augment.methods.base import TrainingBatch
@@ -45,7 +45,7 @@ def generators(count=3, seed=7):
 
 def test_the_loss_equals_two_separate_forwards(backbone):
     """One batched forward against Eq. (5) written out, each pass on its own."""
-    method = make(backbone, replace(FIT, normal_batch_size=0, region_weighting="paper"))
+    method = make(backbone, replace(FIT, regulariser_batch_size=None, region_weighting="paper"))
     source = torch.Generator().manual_seed(1)
     z_0 = torch.randn(2, 4, 8, 8, generator=source)
     m = (torch.rand(2, 1, 8, 8, generator=source) > 0.6).float()
@@ -57,10 +57,12 @@ def test_the_loss_equals_two_separate_forwards(backbone):
     z_t, region = add_noise(z_0, eps, a_t), AttentionRegion(m)
     target = prediction_target(z_0, eps, a_t, backbone.prediction_type)
     with torch.no_grad():
-        context = backbone.context(z_0, m)
-        defect = backbone.predict(z_t, t, method.C_1.expand(2, -1, -1), region, context)
+        known = backbone.surroundings(z_0, m, of_defect=True)
+        scale = known.output_scale(a_t).sqrt()
+        defect = backbone.predict(z_t, t, method.C_1.expand(2, -1, -1), region, known)
         background = backbone.predict((1 - m) * z_t, t, method.C_2.expand(2, -1, -1), region)
-    expected = disentangled_loss(target, defect, background, m, "paper")
+    expected = region_error(target / scale, defect / scale, m, "paper")  # the first term, of a known contrast
+    expected += region_error(target, background, 1 - m, "paper")
     assert float(loss) == pytest.approx(float(expected), rel=1e-4)
 
 
@@ -110,7 +112,7 @@ def test_a_step_of_crops_sees_squares_of_its_windows(backbone):
     spy = replace(backbone)
     spy.predict = lambda z, *rest: shapes.append(tuple(z.shape)) or backbone.predict(z, *rest)
     make(spy).loss(TrainingBatch(z_0, m, 2, side=8), torch.Generator().manual_seed(2))
-    assert shapes == [(4, 4, 8, 8)]
+    assert shapes == [(2 + 1, 4, 8, 8)]
 
 
 @pytest.mark.parametrize("hide_keys", [False, True])
@@ -147,10 +149,12 @@ def test_generation_equals_the_algorithm_without_shortcuts(backbone, scene):
     z_0 = backbone.encode_images(images)
     m, schedule = latent_mask(masks, z_0.shape[-2:]), backbone.schedule(4)
 
-    def denoiser(condition):
+    known = backbone.surroundings(z_0, m, z_0, of_defect=True)
+
+    def denoiser(condition, known=None):
         def denoise(z, level):
             t, a_t = schedule.timesteps[level], schedule.a[level].float()
-            return backbone.predict_noise(z, t, a_t, condition.expand(3, -1, -1), AttentionRegion(m))
+            return backbone.predict_noise(z, t, a_t, condition.expand(3, -1, -1), AttentionRegion(m), known)
 
         return denoise
 
@@ -158,7 +162,7 @@ def test_generation_equals_the_algorithm_without_shortcuts(backbone, scene):
     with torch.no_grad():
         trajectory = invert_background(denoiser(method.C_2), z_0, m, schedule)
         z = generate_defect(
-            denoiser(method.C_1), denoiser(method.C_2), trajectory, m, eps, schedule, "predict"
+            denoiser(method.C_1, known), denoiser(method.C_2), trajectory, m, eps, schedule, "predict"
         )
         expected = backbone.decode_latents(z)
     assert torch.allclose(method.generate(images, masks, generators()).images, expected, atol=1e-5)

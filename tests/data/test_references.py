@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from augment.data.references import References
+from augment.data.sample import Sample
+
+RNG = np.random.default_rng(0)
+
+
+def stripes(angle, light=0, size=80):
+    y, x = np.mgrid[:size, :size]
+    wave = np.sin((x * np.cos(angle) + y * np.sin(angle)) / 4)
+    return np.clip(120 + 60 * wave + light, 0, 255).astype(np.uint8)[..., None].repeat(3, axis=2)
+
+
+@pytest.fixture
+def samples(tmp_path):
+    found = []
+    for number, angle in enumerate((0.0, 0.7, 1.5)):
+        Image.fromarray(stripes(angle)).save(tmp_path / f"{number}.png")
+        found.append(Sample(tmp_path / f"{number}.png", None, "good"))
+    return found
+
+
+def test_the_most_alike_surroundings_win_whatever_the_hole_shows_and_however_bright_it_is(samples):
+    mask = np.zeros((80, 80), dtype=bool)
+    mask[30:50, 30:50] = True
+    image = stripes(0.7, light=25)
+    image[mask] = stripes(0.0)[mask]
+    found = References(samples).match(image, mask, RNG, among=1)
+    assert np.array_equal(found, stripes(0.7))
+
+
+def test_it_comes_in_the_images_size_and_an_image_can_be_skipped(samples):
+    references = References(samples)
+    mask = np.zeros((50, 60), dtype=bool)
+    mask[10:20, 10:20] = True
+    image = np.array(Image.fromarray(stripes(0.7)).resize((60, 50)))
+    assert references.match(image, mask, RNG, among=1).shape == (50, 60, 3)
+    whole = np.ones((80, 80), dtype=bool)  # nothing to compare
+    other = references.match(stripes(0.7), whole, RNG, skip=samples[1].image, among=3)
+    assert not np.array_equal(other, stripes(0.7))
+
+
+def test_without_good_images_there_is_none(samples):
+    mask = np.ones((80, 80), dtype=bool)
+    assert References([]).match(stripes(0), mask, RNG) is None
+    assert References(samples[:1]).match(stripes(0), mask, RNG, skip=samples[0].image) is None
