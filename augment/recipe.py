@@ -43,7 +43,7 @@ class WindowConfig:
 class AdaptConfig:
     """Learning a category from its good images, before any of its defects."""
 
-    steps: int = 150  # 0: no adaptation, the paper
+    steps: int = 0  # 0: no adaptation, the paper
     batch_size: int = 4  # windows a step
     regulariser_batch_size: int = 1  # of these in Eq. 5's second term
     images: int = 60
@@ -56,7 +56,7 @@ class FitConfig:
     """Learning one defect type (Eq. 5)."""
 
     method: str = "disentangled_inversion"
-    steps: int = 200
+    steps: int = 100
     batch_size: int = 5  # defect windows a step
     normal_batch_size: int = 1  # good windows with random masks a step, for the regulariser; 0 = the paper
     regulariser_batch_size: int | None = 1  # windows in Eq. 5's second term; None: all, the paper
@@ -100,6 +100,9 @@ class SynthesizeConfig:
 
     num_inference_steps: int = 20  # DDIM steps, each way
     inversion_calls: int | None = 10  # network calls of the inversion; None: one a step, the paper
+    strength: float = (
+        0.6  # share of the steps, from a real defect's noised window; 1: all, from noise, the paper
+    )
     temperature: float = (
         0.85  # deviation of the noise a hole starts from; 1 = the paper, less = calmer texture
     )

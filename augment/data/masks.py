@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
+import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 from scipy import ndimage
@@ -45,14 +47,58 @@ def target_mask(
     Raises:
         DataError: there are no training masks.
     """
+    return target_place(training_masks, shape, config, rng).mask
+
+
+@dataclass(frozen=True)
+class TargetPlace:
+    """Where a defect is to be painted, and where in a training image it comes from.
+
+    Attributes:
+        mask: bool (H, W), the target mask.
+        chosen: index of the training mask it was made from.
+        field: float32 (H, W, 3), for each pixel `(x v, y v, v)`: its place in the training image, in pixels
+            of that image resized to (H, W), and how far (0 to 1) it has one.
+    """
+
+    mask: np.ndarray
+    chosen: int
+    field: np.ndarray
+
+    def moved(self, training_image: np.ndarray, image: np.ndarray) -> np.ndarray:
+        """The training image carried along to the target's place, on `image` where it has no place.
+
+        Args:
+            training_image: uint8 (h, w, 3), the one of the chosen mask.
+            image: uint8 (H, W, 3), what is painted on.
+        """
+        height, width = image.shape[:2]
+        resized = cv2.resize(training_image, (width, height), interpolation=cv2.INTER_AREA)
+        share = self.field[..., 2:]
+        x, y = np.moveaxis(self.field[..., :2] / np.maximum(share, 1e-3), -1, 0)
+        moved = cv2.remap(resized, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+        return np.where(share >= 0.99, moved, image)
+
+
+def target_place(
+    training_masks: Sequence[np.ndarray],
+    shape: tuple[int, int],
+    config: MaskConfig,
+    rng: np.random.Generator,
+) -> TargetPlace:
+    """As `target_mask`, with the way back to the training image."""
     if not len(training_masks):
         raise DataError("There are no training masks to make target masks from.")
-    original = resize_mask(training_masks[rng.integers(len(training_masks))], shape)
+    chosen = int(rng.integers(len(training_masks)))
+    original = resize_mask(training_masks[chosen], shape)
+    x, y = np.meshgrid(np.arange(shape[1], dtype=np.float32), np.arange(shape[0], dtype=np.float32))
+    field = np.stack([x, y, np.ones_like(x)], axis=2)
     for _ in range(_ATTEMPTS):
-        changed = _without_specks(_changed(original, config, rng))
+        changed, moved = _changed(original, field, config, rng)
+        changed = _without_specks(changed)
         if original.sum() <= 3 * changed.sum() <= 9 * original.sum():
-            return changed
-    return original
+            return TargetPlace(changed, chosen, moved)
+    return TargetPlace(original, chosen, field)
 
 
 def read_mask_folder(folder: Path) -> list[np.ndarray]:
@@ -146,12 +192,15 @@ def _resize_axis(mask: np.ndarray, new: int, axis: int) -> np.ndarray:
     return counts.take(stop, axis=axis) > counts.take(start, axis=axis)
 
 
-def _changed(mask: np.ndarray, config: MaskConfig, rng: np.random.Generator) -> np.ndarray:
-    """`mask` after one random change of each kind; may be empty."""
+def _changed(
+    mask: np.ndarray, field: np.ndarray, config: MaskConfig, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """`mask` and `field` after one random change of each kind; the mask may be empty."""
     A = _albumentations()
     flip = 0.5 if config.flips else 0.0
-    placed = _transformed(
+    mask, field = _transformed(
         mask,
+        field,
         [
             A.HorizontalFlip(p=flip),
             A.VerticalFlip(p=flip),
@@ -159,21 +208,32 @@ def _changed(mask: np.ndarray, config: MaskConfig, rng: np.random.Generator) -> 
         ],
         rng,
     )
-    if not placed.any():
-        return placed
-    patch, corner = _surroundings(placed)
+    if not mask.any():
+        return mask, field
+    side, corner = _surroundings(mask)
+    patches = (_placed(layer, -corner, (side, side)) for layer in (mask, field))
     steps = [A.Affine(scale=config.scale, keep_ratio=True, p=1)]
     if config.elastic > 0:
         steps.append(A.GridDistortion(num_steps=4, distort_limit=0.4 * config.elastic, p=1))
-    patch = _transformed(patch, steps, rng)
+    patches = _transformed(*patches, steps, rng)
     reach = config.translation * np.array(mask.shape)
-    return _placed(patch, corner + np.rint(rng.uniform(-reach, reach)).astype(int), mask.shape)
+    corner = corner + np.rint(rng.uniform(-reach, reach)).astype(int)
+    mask, field = (_placed(layer, corner, mask.shape) for layer in patches)
+    return mask, field
 
 
-def _transformed(mask: np.ndarray, steps: Sequence, rng: np.random.Generator) -> np.ndarray:
-    """Apply albumentations steps, seeded from `rng`; the threshold below 1/2 lets thin lines survive."""
-    pipeline = _albumentations().Compose(steps, seed=int(rng.integers(2**31)))
-    return pipeline(image=mask.astype(np.uint8) * 255)["image"] >= 96
+def _transformed(
+    mask: np.ndarray, field: np.ndarray, steps: Sequence, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Apply albumentations steps to both alike, seeded from `rng`; the mask's threshold below 1/2 lets thin
+    lines survive.
+    """
+    seed = int(rng.integers(2**31))
+    grey, field = (
+        _albumentations().Compose(steps, seed=seed)(image=layer)["image"]
+        for layer in (mask.astype(np.uint8) * 255, field)
+    )
+    return grey >= 96, field
 
 
 def _albumentations() -> ModuleType:
@@ -184,20 +244,19 @@ def _albumentations() -> ModuleType:
     return albumentations
 
 
-def _surroundings(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The square of 1.5 times the defect's longer side around it, False beyond the image; its (top, left)."""
+def _surroundings(mask: np.ndarray) -> tuple[int, np.ndarray]:
+    """Side and (top, left) of the square of 1.5 times the defect's longer side around it."""
     rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
     low, high = np.array([rows[0], columns[0]]), np.array([rows[-1], columns[-1]]) + 1
     side = max(3 * int((high - low).max()) // 2, 8)
-    corner = (low + high - side) // 2
-    return _placed(mask, -corner, (side, side)), corner
+    return side, (low + high - side) // 2
 
 
 def _placed(patch: np.ndarray, corner: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """A canvas of `shape` with `patch` at `corner` (top, left), cut where it sticks out."""
-    canvas = np.zeros(shape, dtype=bool)
+    """A canvas of `shape`, zero but for `patch` at `corner` (top, left), which is cut where it sticks out."""
+    canvas = np.zeros((*shape, *patch.shape[2:]), dtype=patch.dtype)
     start = np.maximum(corner, 0)
-    stop = np.maximum(np.minimum(corner + patch.shape, shape), start)
+    stop = np.maximum(np.minimum(corner + patch.shape[:2], shape), start)
     (top, left), (bottom, right) = start, stop
     inside = patch[top - corner[0] : bottom - corner[0], left - corner[1] : right - corner[1]]
     canvas[top:bottom, left:right] = inside

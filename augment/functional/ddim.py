@@ -32,6 +32,10 @@ class Schedule:
         """Number of DDIM steps N."""
         return len(self.timesteps) - 1
 
+    def first(self, steps: int) -> Schedule:
+        """The cleaner end of this schedule: its levels 0 to `steps`."""
+        return Schedule(self.timesteps[: steps + 1], self.a[: steps + 1])
+
 
 def make_schedule(alphas_cumprod: Tensor, final_alpha: float, timesteps: list[int]) -> Schedule:
     """A schedule from a diffusers DDIM scheduler's parts.
@@ -105,6 +109,7 @@ def generate_defect(
     eps: Tensor,
     schedule: Schedule,
     background: Literal["replay", "predict"] = "replay",
+    example: Tensor | None = None,
 ) -> Tensor:
     """Eq. (9). Generate a defect in the hole of an inverted background.
 
@@ -123,12 +128,16 @@ def generate_defect(
         eps: (B, C, h, w) Gaussian noise for the hole.
         schedule: the noise levels.
         background: `replay` or `predict`.
+        example: (B, C, h, w) clean latents of a defect like the one wanted. The start is then
+            ``z~^m_T + m z_T(example)`` (Eq. 1): with a schedule that ends before pure noise, the example's
+            coarse look remains and its detail is made anew (SDEdit, Meng et al. 2022). None: the paper.
 
     Returns:
         (B, C, h, w) latents of the image with its defect.
     """
     a = schedule.a.to(eps)
-    z = trajectory[-1] + m * eps
+    start = eps if example is None else a[-1].sqrt() * example + (1 - a[-1]).sqrt() * eps
+    z = trajectory[-1] + m * start
     for level in range(schedule.steps, 0, -1):
         noise = m * denoise_defect(z, level)
         if background == "predict":

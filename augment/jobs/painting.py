@@ -26,12 +26,14 @@ class PaintJob:
         mask: bool (H, W), the target mask, not empty.
         generator: the randomness of this image alone.
         reference: uint8 (H, W, 3), what good surface might look like in the mask; None: what `image` shows.
+        example: uint8 (H, W, 3), an image that shows a real defect in the mask, to start from; None: noise.
     """
 
     image: np.ndarray
     mask: np.ndarray
     generator: torch.Generator
     reference: np.ndarray | None = None
+    example: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -63,15 +65,12 @@ def paint(method: Method, jobs: Sequence[PaintJob], recipe: Recipe) -> list[Pain
     windows = [window_around(job.mask, recipe.window) for job in jobs]
     patches = [crop(to_rgb(job.image), window, size) for job, window in zip(jobs, windows, strict=True)]
     masks = [crop(job.mask, window, size, is_mask=True) for job, window in zip(jobs, windows, strict=True)]
-    references = [
-        patch if job.reference is None else crop(job.reference, window, size)
-        for job, window, patch in zip(jobs, windows, patches, strict=True)
-    ]
     generated = method.generate(
         as_tensor(patches),
         torch.from_numpy(np.stack(masks))[:, None].float(),
         [job.generator for job in jobs],
-        None if all(job.reference is None for job in jobs) else as_tensor(references),
+        _windows([job.reference for job in jobs], patches, windows, size),
+        _windows([job.example for job in jobs], patches, windows, size),
     )
     pixels = generated.images.movedim(1, -1).cpu().numpy()
     bases = None
@@ -93,6 +92,20 @@ def paint(method: Method, jobs: Sequence[PaintJob], recipe: Recipe) -> list[Pain
         image = paste(job.image, patch, window, feather(mask, recipe.synthesize.feather))
         painted.append(Painted(image, mask, window, fell_back, float(generated.background_error[i])))
     return painted
+
+
+def _windows(
+    images: Sequence[np.ndarray | None], patches: Sequence[np.ndarray], windows: Sequence[Window], size: int
+) -> torch.Tensor | None:
+    """The windows of further images (None: the patch itself) as a batch; None where all are None."""
+    if all(image is None for image in images):
+        return None
+    return as_tensor(
+        [
+            patch if image is None else crop(image, window, size)
+            for image, patch, window in zip(images, patches, windows, strict=True)
+        ]
+    )
 
 
 def as_tensor(images: Sequence[np.ndarray]) -> torch.Tensor:

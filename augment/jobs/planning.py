@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from augment.data.images import read_image, read_sample
-from augment.data.masks import read_mask_folder, resize_mask, target_mask
+from augment.data.images import read_image, read_sample, to_rgb
+from augment.data.masks import read_mask_folder, resize_mask, target_place
 from augment.data.sample import Target
 from augment.jobs.painting import PaintJob
 from augment.recipe import Recipe
@@ -33,6 +33,7 @@ class Planner:
     target: Target
     masks: list[np.ndarray]
     mask_names: list[str]
+    images: list[Path]  # the training images of the masks; none of the user's own masks
     is_exact: bool  # the user's own masks are used as they are
     recipe: Recipe
     seed: int
@@ -43,11 +44,12 @@ class Planner:
         folder = recipe.synthesize.masks.folder
         if folder is not None:
             masks = read_mask_folder(Path(folder))
-            return cls(target, masks, [f"{folder} #{i}" for i in range(len(masks))], True, recipe, seed)
+            return cls(target, masks, [f"{folder} #{i}" for i in range(len(masks))], [], True, recipe, seed)
         trained = fit_run.info()["training"]
         samples = [sample for sample in target.samples if sample.image.name in trained]
         masks = [read_sample(sample)[1] for sample in samples]
-        return cls(target, masks, [str(sample.mask) for sample in samples], False, recipe, seed)
+        names, images = [str(sample.mask) for sample in samples], [sample.image for sample in samples]
+        return cls(target, masks, names, images, False, recipe, seed)
 
     def plan(self, index: int) -> Plan:
         """The plan of one image; depends on the seed, the target and `index` alone."""
@@ -58,10 +60,13 @@ class Planner:
         image = read_image(source)
         choice = index % len(self.masks) if self.is_exact else int(rng.integers(len(self.masks)))
         config = self.recipe.synthesize.masks
+        example = None
         if self.is_exact:
             mask = resize_mask(self.masks[choice], image.shape[:2])
         else:
-            mask = target_mask([self.masks[choice]], image.shape[:2], config, rng)
-        return Plan(
-            PaintJob(image, mask, step_generator(self.seed, name, index)), source, self.mask_names[choice]
-        )
+            place = target_place([self.masks[choice]], image.shape[:2], config, rng)
+            mask = place.mask
+            if self.recipe.synthesize.strength < 1:
+                example = place.moved(to_rgb(read_image(self.images[choice])), to_rgb(image))
+        job = PaintJob(image, mask, step_generator(self.seed, name, index), example=example)
+        return Plan(job, source, self.mask_names[choice])

@@ -74,6 +74,7 @@ class Method(Protocol):
         masks: Tensor,
         generators: list[torch.Generator],
         references: Tensor | None = None,
+        examples: Tensor | None = None,
     ) -> Generated:
         """Paint the defect into normal images.
 
@@ -83,4 +84,6 @@ class Method(Protocol):
             generators: one a image, so that an image does not depend on its batch.
             references: (B, 3, R, R) float32 in [0, 1], what good surface might look like inside the masks;
                 None: what `images` show there.
+            examples: (B, 3, R, R) float32 in [0, 1], windows in which the masks show a real defect, to start
+                from; None: start from noise.
         """

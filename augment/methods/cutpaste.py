@@ -48,6 +48,7 @@ class CutPaste:
         masks: Tensor,
         generators: list[torch.Generator],
         references: Tensor | None = None,
+        examples: Tensor | None = None,
     ) -> Generated:
         """Fill each mask with another place of its window, turned and jittered (see `Method.generate`).
 

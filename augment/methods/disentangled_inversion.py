@@ -121,11 +121,14 @@ class DisentangledInversion:
         masks: Tensor,
         generators: list[torch.Generator],
         references: Tensor | None = None,
+        examples: Tensor | None = None,
     ) -> Generated:
         """Algorithm 1, lines after training: invert the normal image, paint the defect, refine the mask.
 
         Differs from the paper for an inpainting U-Net: it paints the defect as a change of good surface,
-        which is the normal image itself where no other reference is given.
+        which is the normal image itself where no other reference is given. With `strength` below 1 it starts
+        from a real defect (see `generate_defect`), for an inpainting U-Net also as what the hole most likely
+        holds: it then varies and fits in a real defect rather than inventing one.
         """
         backbone, config = self.backbone, self.synthesize
         masks = masks.to(backbone.device)
@@ -133,15 +136,22 @@ class DisentangledInversion:
         m = latent_mask(masks, z_0.shape[-2:], self.fit.mask_dilation)
         eps = torch.stack([torch.randn(z_0.shape[1:], generator=g) for g in generators]).to(z_0)
         eps = config.temperature * eps  # differs from the paper, where it is 1
-        schedule = backbone.schedule(config.num_inference_steps)
+        schedule, example = backbone.schedule(config.num_inference_steps), None
         reference = z_0 if references is None else backbone.encode_images(references)
         known = backbone.surroundings(z_0, m, reference, of_defect=self.paints_defect)
+        if examples is not None and config.strength < 1:
+            schedule = schedule.first(max(1, round(config.strength * schedule.steps)))
+            example = backbone.encode_images(examples)
+            if backbone.is_inpainting:  # the best guess is the example, moved to meet the surroundings
+                known = backbone.surroundings(z_0, m, example, of_defect=False)
+                example = known.fill
         passes = _Passes(self, known, m, schedule)
 
-        stride = max(1, round(schedule.steps / (config.inversion_calls or schedule.steps)))
+        calls = config.inversion_calls or config.num_inference_steps
+        stride = max(1, round(config.num_inference_steps / calls))
         trajectory = invert_background(passes.background, z_0, m, schedule, stride)  # Eq. (8)
         z = generate_defect(
-            passes.defect, passes.background, trajectory, m, eps, schedule, config.background
+            passes.defect, passes.background, trajectory, m, eps, schedule, config.background, example
         )  # Eq. (9)
         generated, reconstructed = backbone.decode_latents(z), backbone.decode_latents(z_0)
 
