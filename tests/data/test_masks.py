@@ -7,7 +7,14 @@ import pytest
 from scipy import ndimage
 
 from augment.data.images import write_png
-from augment.data.masks import feather, random_mask, read_mask_folder, resize_mask, target_mask
+from augment.data.masks import (
+    feather,
+    random_mask,
+    read_mask_folder,
+    resize_mask,
+    target_mask,
+    target_place,
+)
 from augment.errors import DataError
 from augment.recipe import MaskConfig
 
@@ -192,3 +199,36 @@ def test_a_thin_part_beside_a_thick_one_reaches_1():
     mask[10:30, 22] = True
     alpha = feather(mask, 5)
     assert (alpha[10:30, 22] == 1).all()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_training_image_moves_with_its_mask(seed):
+    """A disc painted red where its mask is: after the move, the target mask is red, and red is in it."""
+    mask = shapes()["disc"]
+    training = np.full((*mask.shape, 3), 90, np.uint8)
+    training[mask] = (250, 20, 20)
+    image = np.full((96, 128, 3), 90, np.uint8)
+    place = target_place([mask], mask.shape, CONFIG, np.random.default_rng(seed))
+    assert np.array_equal(place.mask, target_mask([mask], mask.shape, CONFIG, np.random.default_rng(seed)))
+    red = place.moved(training, image)[..., 0] > 170
+    assert (red & place.mask).sum() / (red | place.mask).sum() > 0.9
+
+
+def test_a_still_place_gives_the_training_image_back_and_other_sizes_are_resized():
+    mask, rng = shapes()["disc"], np.random.default_rng(0)
+    training = rng.integers(0, 256, (96, 128, 3)).astype(np.uint8)
+    place = target_place([mask], mask.shape, STILL, rng)
+    image = np.zeros((96, 128, 3), np.uint8)
+    assert np.array_equal(place.moved(training, image)[mask], training[mask])
+    grown = target_place([mask], (192, 256), STILL, rng)
+    assert grown.moved(training, np.zeros((192, 256, 3), np.uint8)).shape == (192, 256, 3)
+
+
+def test_where_a_moved_image_has_no_place_the_image_stays():
+    mask = shapes()["disc"]
+    far = replace(STILL, translation=0.3)
+    place = target_place([mask], mask.shape, far, np.random.default_rng(1))
+    image = np.full((96, 128, 3), 7, np.uint8)
+    moved = place.moved(np.full((96, 128, 3), 200, np.uint8), image)
+    assert (moved[place.mask] == 200).all()
+    assert (moved == 7).any()

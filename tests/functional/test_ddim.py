@@ -169,3 +169,17 @@ def test_a_strided_inversion_calls_the_network_less_and_ends_near(schedule, scen
     assert not (strided[-1] * m).any()
     closer = invert_background(denoise, z_0, m, schedule, stride=2)[-1]
     assert (closer - literal).norm() < (strided[-1] - literal).norm() < 0.3 * literal.norm()
+
+
+def test_an_example_survives_a_late_start_and_not_an_early_one(schedule, scene):
+    """With a denoiser that only takes the noise out, the hole ends at the example from a late start."""
+    z_0, eps, direction, m = scene
+    oracle = lambda z, level: eps  # noqa: E731
+    short = schedule.first(4)
+    assert short.steps == 4 and short.timesteps == schedule.timesteps[:5]
+    trajectory = invert_background(oracle, z_0, m, short)
+    z = generate_defect(oracle, None, trajectory, m, eps, short, "replay", example=direction)
+    a = short.a
+    expected = direction * (a[0] / 1).sqrt() + (1 - a[0]).sqrt() * eps
+    assert torch.allclose(z * m, expected * m, atol=1e-9)
+    assert torch.allclose(z * (1 - m), z_0 * (1 - m), atol=1e-12)

@@ -219,3 +219,28 @@ def test_the_words_compared_by_eq_13_are_those_the_prompts_do_not_share(backbone
     ids = backbone.encode_prompts(["a photo of a washer with sks scratch"])[0].token_ids
     words = tokenizer.decode(ids[method.content[:length]])
     assert "scratch" in words and "washer" not in words
+
+
+def test_a_painting_starts_from_its_example(backbone, scene):
+    images, masks = scene
+    examples = images.clone()
+    examples[:, 0] = torch.where(masks[:, 0] > 0, 0.95, examples[:, 0])
+    method = make(backbone, strength=0.5)
+    plain = method.generate(images, masks, generators()).images
+    painted = method.generate(images, masks, generators(), examples=examples).images
+    from_noise = make(backbone, strength=1.0).generate(images, masks, generators(), examples=examples).images
+    assert torch.equal(from_noise, plain)  # at full strength, as in the paper, there is no example
+    inside = masks.expand_as(images) > 0
+    wanted = backbone.decode_latents(backbone.encode_images(examples))
+    near, far = ((image - wanted)[inside].abs().mean() for image in (painted, plain))
+    assert near < 0.5 * far
+
+
+def test_a_reference_takes_the_place_of_what_the_hole_shows(backbone, scene):
+    images, masks = scene
+    other = torch.where(masks > 0, 1 - images, images)
+    own, same, moved = (
+        make(backbone).generate(images, masks, generators(), references).images
+        for references in (None, images, other)
+    )
+    assert torch.equal(own, same) and not torch.equal(own, moved)
