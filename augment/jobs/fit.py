@@ -14,7 +14,7 @@ import torch
 from augment.backbones.backbone import Backbone
 from augment.backbones.load import load_backbone
 from augment.data.folds import Fold, split
-from augment.data.images import file_sha256, read_image, read_sample
+from augment.data.images import file_sha256, read_image, read_sample, to_rgb
 from augment.data.references import References
 from augment.data.sample import Sample, Target
 from augment.errors import BackboneError
@@ -235,15 +235,17 @@ def _fit_one(
 
 
 def _preview(target: Target, images: Fold, method: Method, recipe: Recipe, path: Path, seed: int) -> None:
-    """A sheet of the defect's own training masks painted onto normal images."""
+    """A sheet of the defect's own training images painted onto normal images, each in its place."""
     good = target.category.train_good
     rows, captions = [], []
     for index, sample in enumerate(images.fit[:_PREVIEWS]):
-        source, (_, mask) = good[index % len(good)], read_sample(sample)
+        source, (defect, mask) = good[index % len(good)], read_sample(sample)
         image = read_image(source.image)
         if image.shape[:2] != mask.shape:
-            image, mask = read_sample(sample)  # no normal image of this size: show it on the defect's own
-        painted = paint(method, [PaintJob(image, mask, step_generator(seed, index))], recipe)[0]
+            image = defect  # no normal image of this size: show it on the defect's own
+        example = to_rgb(defect) if recipe.synthesize.strength < 1 else None
+        job = PaintJob(image, mask, step_generator(seed, index), example=example)
+        painted = paint(method, [job], recipe)[0]
         rows.append({"source": image, "target": mask, "result": painted.image, "refined": painted.mask})
         captions.append(f"{source.image.name}, mask of {sample.image.name}")
     contact_sheet(rows, path, captions)

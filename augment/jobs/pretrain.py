@@ -44,7 +44,7 @@ from augment.training import Trainer, step_generator
 from augment.workspace import atomic_path, atomic_write_json
 
 log = logging.getLogger(__name__)
-_SHEET_SCENES = 5
+_SHEET_SCENES = 8
 _TWINS = 0.7  # share of the defects that are learnt beside their scene without the defect
 
 
@@ -287,22 +287,21 @@ def _loss(backbone: Backbone, pool: ScenePool, recipe: Recipe, generator: torch.
 
 @torch.no_grad()
 def _sheet(backbone: Backbone, recipe: Recipe, path: Path, seed: int) -> Path:
-    """A picture to judge the training by: holes in new scenes, painted under both prompts."""
+    """A picture to judge the training by: defects painted from noise onto new scenes."""
     from augment.methods.disentangled_inversion import DisentangledInversion
     from augment.report.pictures import contact_sheet
 
     rows, captions = [], []
+    fit = replace(recipe.fit, defect_prompt=recipe.fit.defect_prompt.replace("sks ", ""))
     for index in range(_SHEET_SCENES):
         scene = render_window((seed + 1, TRAIN, index, recipe.backbone.resolution))
         mask = torch.from_numpy(scene.mask)[None, None].float()
-        for prompt in (recipe.fit.defect_prompt.replace("sks ", ""), recipe.fit.background_prompt):
-            fit = replace(recipe.fit, defect_prompt=prompt)
-            method = DisentangledInversion(backbone, scene.category, scene.defect, fit, recipe.synthesize)
-            painted = method.generate(as_tensor([scene.clean]), mask, [step_generator(seed, TRAIN, index)])
-            pixels = (painted.images[0].movedim(0, -1).cpu().numpy() * 255).round().astype(np.uint8)
-            refined = painted.refined[0, 0].cpu().numpy() > 0
-            result = np.where(refined[..., None], pixels, scene.clean)
-            rows.append({"source": scene.clean, "target": scene.mask, "result": result, "refined": refined})
-            captions.append(prompt.format(category=scene.category, defect=scene.defect))
+        method = DisentangledInversion(backbone, scene.category, scene.defect, fit, recipe.synthesize)
+        painted = method.generate(as_tensor([scene.clean]), mask, [step_generator(seed, TRAIN, index)])
+        pixels = (painted.images[0].movedim(0, -1).cpu().numpy() * 255).round().astype(np.uint8)
+        refined = painted.refined[0, 0].cpu().numpy() > 0
+        result = np.where(refined[..., None], pixels, scene.clean)
+        rows.append({"source": scene.clean, "target": scene.mask, "result": result, "refined": refined})
+        captions.append(fit.defect_prompt.format(category=scene.category, defect=scene.defect))
     contact_sheet(rows, path, captions)
     return path
