@@ -222,7 +222,7 @@ def _defect_spread(backbone: Backbone, pool: ScenePool, count: int = 1000) -> Te
     """(C,) how far the pool's defects stray from the scene without them, root mean square."""
     z = torch.from_numpy(pool.defect[:count]).float().to(backbone.device)
     m = torch.from_numpy(pool.mask[:count]).float().to(backbone.device)
-    clean = torch.from_numpy(pool.clean[:count]).float().to(backbone.device)
+    clean = torch.from_numpy(pool.clean[: len(z)]).float().to(backbone.device)
     gap = m * (z - clean)
     return (gap.square().sum(dim=(0, 2, 3)) / m.sum().clamp(min=1)).sqrt()
 
