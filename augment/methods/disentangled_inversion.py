@@ -82,19 +82,7 @@ class DisentangledInversion:
         z_t = add_noise(z_0, eps, a_t)  # Eq. (1), (6)
         z_t_m = mask_latents(z_t, m)  # Eq. (7)
         target = prediction_target(z_0, eps, a_t, backbone.prediction_type)
-        known = None
-        if backbone.is_inpainting:
-            parts = [
-                backbone.surroundings(
-                    z_0[rows], m[rows], None if reference is None else reference[rows], of_defect=of_defect
-                )
-                for rows, of_defect in ((slice(n), True), (slice(n, n_seen), False))
-                if len(z_0[rows])
-            ]
-            parts += [
-                Surroundings.unknown(z_t_m[masked]),
-            ]
-            known = Surroundings.cat(parts)
+        known = self._known(z_0, m, reference, n, n_seen, n_masked) if backbone.is_inpainting else None
         first = (self.C_1.expand(n, -1, -1), self.C_3.expand(n_seen - n, -1, -1))
         prediction = backbone.predict(
             torch.cat([z_t[:n_seen], z_t_m[masked]]),
@@ -113,6 +101,17 @@ class DisentangledInversion:
         if not n_seen:
             return background
         return region_error(target[:n_seen], prediction[:n_seen], m[:n_seen], weighting) + background
+
+    def _known(
+        self, z_0: Tensor, m: Tensor, reference: Tensor | None, n: int, n_seen: int, n_masked: int
+    ) -> Surroundings:
+        """What each row of a batch knows: defects and refilled holes their surroundings, Eq. (7) nothing."""
+        parts = []
+        for rows, of_defect in ((slice(n), True), (slice(n, n_seen), False)):
+            if len(z_0[rows]):
+                good = None if reference is None else reference[rows]
+                parts.append(self.backbone.surroundings(z_0[rows], m[rows], good, of_defect=of_defect))
+        return Surroundings.cat([*parts, Surroundings.unknown(z_0[:n_masked])])
 
     @torch.no_grad()
     def generate(
