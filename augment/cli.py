@@ -326,8 +326,7 @@ def sample(folder: Path, size: int, seed: int, console: Console) -> None:
 
 @main.command(
     examples="augment pretrain models/tiny --minutes 60\n"
-    "augment pretrain models/mine --set pretrain.base=tiny --images photos/gear --images photos/housing\n"
-    "augment pretrain models/small --set pretrain.block_channels=[32,64,128] --device cuda"
+    "augment pretrain models/mine --set pretrain.base=tiny --images photos/gear --images photos/housing"
 )
 @click.argument("output", type=_folder)
 @_settings
@@ -337,7 +336,7 @@ def sample(folder: Path, size: int, seed: int, console: Console) -> None:
 @option(
     "Data",
     "--images",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=_folder,
     multiple=True,
     help="Folder of good images to learn backgrounds from as well; its name says what they show. Repeatable.",
 )

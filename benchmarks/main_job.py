@@ -46,6 +46,7 @@ def main() -> None:
     parser.add_argument("target", help="path/to/DATASET/CATEGORY/DEFECT")
     parser.add_argument("-n", type=int, default=20, help="synthetic images")
     parser.add_argument("--recipe", default="tiny")
+    parser.add_argument("--no-benchmark", action="store_true", help="time fit and synthesize only")
     parser.add_argument("--workspace", type=Path, help="kept there; default: a temporary folder")
     parser.add_argument("--csv", type=Path, help="append the figures to this file")
     options = parser.parse_args()
@@ -68,9 +69,10 @@ def main() -> None:
                 f"{peak:.2f}",
             )
         )
-        category = str(Path(options.target).parent)
-        seconds, peak = run(["benchmark", category, "--detector", "unet", "--force", *common])
-        rows.append(("benchmark --detector unet", seconds, "s", f"{peak:.2f}"))
+        if not options.no_benchmark:
+            category = str(Path(options.target).parent)
+            seconds, peak = run(["benchmark", category, "--detector", "unet", "--force", *common])
+            rows.append(("benchmark --detector unet", seconds, "s", f"{peak:.2f}"))
     machine = f"{os.cpu_count()} cores, {platform.machine()}"
     for name, value, unit, peak in rows:
         print(f"{name:28s} {value:8.2f} {unit}" + (f", peak {peak} GiB" if peak else ""))

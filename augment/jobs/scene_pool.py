@@ -111,7 +111,7 @@ def _windows_of(
     folder: Path, count: int, size: int, seed: int, progress: Progress
 ) -> Iterator[list[np.ndarray]]:
     """`count` random windows of a folder's images as (size, size, 3) uint8, in lists of up to 32."""
-    files = list_images(folder)
+    files = list_images(folder) if folder.is_dir() else []
     if not files:
         raise DataError(f"{folder} holds no images to pretrain on. Name a folder of good images.")
     rng = np.random.default_rng([seed, POOL, *folder.name.encode()])
