@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -21,7 +22,7 @@ from augment.errors import BackboneError
 from augment.functional.ddim import Schedule, make_schedule
 from augment.functional.inpainting import Surroundings
 from augment.functional.noising import predicted_noise
-from augment.workspace import atomic_write_bytes, writing
+from augment.workspace import atomic_write_bytes, atomic_write_json, writing
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"  # diffusers' name for them
 
@@ -217,6 +218,7 @@ class Backbone:
         weights = {name: value.half().cpu().contiguous() for name, value in self.unet.state_dict().items()}
         with writing(folder / "unet"):
             self.unet.save_config(folder / "unet")
+            forget_origin(folder / "unet")
         data = safetensors.torch.save(weights, metadata={"format": "pt"})
         atomic_write_bytes(folder / "unet" / WEIGHTS, data)
 
@@ -233,6 +235,14 @@ class Backbone:
         except (OSError, SafetensorError, RuntimeError) as error:
             line = str(error).strip().splitlines()[0]
             raise BackboneError(f"{path} cannot be loaded ({line}). Redo the run with --force.") from error
+
+
+def forget_origin(folder: Path) -> None:
+    """Take the path a model was loaded from out of its `config.json`: it says nothing elsewhere."""
+    path = folder / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config.pop("_name_or_path", None)
+    atomic_write_json(path, config)
 
 
 def quiet_libraries() -> None:

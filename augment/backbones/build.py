@@ -12,7 +12,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from augment.backbones.attention_processor import MaskedAttentionProcessor
-from augment.backbones.backbone import Backbone, quiet_libraries
+from augment.backbones.backbone import Backbone, forget_origin, quiet_libraries
 from augment.backbones.codec import PatchCodec
 from augment.recipe import PretrainConfig
 
@@ -141,6 +141,7 @@ def save_backbone(backbone: Backbone, folder: Path) -> None:
     backbone.save_unet(folder)
     autoencoder_name = "codec" if isinstance(backbone.autoencoder, PatchCodec) else "vae"
     deepcopy(backbone.autoencoder).half().save_pretrained(folder / autoencoder_name)
+    forget_origin(folder / autoencoder_name)
     deepcopy(backbone.text_encoder).half().save_pretrained(folder / "text_encoder")
     backbone.tokenizer.save_pretrained(folder / "tokenizer")
     backbone.scheduler.save_pretrained(folder / "scheduler")

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from augment.backbones.attention_processor import AttentionRegion
-from augment.backbones.build import build_backbone, widen_to_inpainting
+from augment.backbones.build import build_backbone, save_backbone, widen_to_inpainting
+from augment.backbones.load import load_backbone
 from augment.errors import BackboneError
-from augment.recipe import PretrainConfig
+from augment.recipe import BackboneConfig, PretrainConfig
 
 CONFIG = PretrainConfig(latent_channels=4, block_channels=(16, 32), text_width=32)
 
@@ -66,3 +67,11 @@ def test_weights_are_taken_from_a_run_and_others_refused(tmp_path, call):
         other.load_unet(tmp_path)
     with pytest.raises(BackboneError, match="--force"):
         other.load_unet(tmp_path / "missing")
+
+
+def test_a_saved_backbone_does_not_say_where_it_was_loaded_from(tmp_path, small_backbone):
+    backbone = load_backbone(BackboneConfig(model=str(small_backbone), resolution=64), "cpu", "float32")
+    save_backbone(backbone, tmp_path)
+    for path in tmp_path.rglob("config.json"):
+        assert str(small_backbone) not in path.read_text()
+    load_backbone(BackboneConfig(model=str(tmp_path), resolution=64), "cpu", "float32")
