@@ -14,13 +14,13 @@ import numpy as np
 from augment.backbones.backbone import Backbone
 from augment.data.images import file_sha256
 from augment.data.sample import Category
-from augment.jobs.training_loop import finish_run, train_run
+from augment.jobs.training_loop import finish_run, make_trainer, train_run
 from augment.jobs.training_windows import TrainingWindows
 from augment.methods.disentangled_inversion import DisentangledInversion
 from augment.progress import Progress
 from augment.recipe import Recipe
 from augment.report.pictures import loss_curve
-from augment.training import Trainer, step_generator
+from augment.training import step_generator
 from augment.workspace import Run, Workspace
 
 _ADAPT = 1  # keeps the random numbers apart from a fit's
@@ -93,6 +93,7 @@ def adapt(
         recipe.fit,
         batch_size=0,
         normal_batch_size=config.batch_size,
+        learning_rate=config.learning_rate,
         regulariser_batch_size=config.regulariser_batch_size,
         prior_preservation=True,
         defect_prompt=recipe.fit.background_prompt,
@@ -101,14 +102,7 @@ def adapt(
     windows = TrainingWindows.of_good_images(
         backbone, samples, replace(recipe, fit=fit), config.windows_per_image, seed
     )
-    trainer = Trainer(
-        backbone.unet.train(),
-        learning_rate=config.learning_rate,
-        weight_decay=fit.weight_decay,
-        warmup_steps=fit.warmup_steps,
-        max_grad_norm=fit.max_grad_norm,
-        ema_decay=fit.ema_decay,
-    )
+    trainer = make_trainer(backbone, fit)
 
     def loss_of(step: int):
         generator = step_generator(seed, _ADAPT, step)

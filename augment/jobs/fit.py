@@ -20,14 +20,14 @@ from augment.data.sample import Sample, Target
 from augment.errors import BackboneError
 from augment.jobs.adapt import adapt
 from augment.jobs.painting import PaintJob, paint
-from augment.jobs.training_loop import finish_run, train_run
+from augment.jobs.training_loop import finish_run, make_trainer, train_run
 from augment.jobs.training_windows import TrainingWindows
 from augment.methods.base import Method
 from augment.progress import Progress, no_progress
 from augment.recipe import Recipe
 from augment.registry import METHODS
 from augment.report.pictures import contact_sheet, loss_curve
-from augment.training import Trainer, step_generator
+from augment.training import step_generator
 from augment.workspace import Run, Workspace
 
 log = logging.getLogger(__name__)
@@ -210,14 +210,7 @@ def _fit_one(
         seed,
         target.key,
     )
-    trainer = Trainer(
-        unet.train(),
-        learning_rate=config.learning_rate,
-        weight_decay=config.weight_decay,
-        warmup_steps=config.warmup_steps,
-        max_grad_norm=config.max_grad_norm,
-        ema_decay=config.ema_decay,
-    )
+    trainer = make_trainer(backbone, config)
 
     def loss_of(step: int) -> torch.Tensor:
         generator = step_generator(seed, step)

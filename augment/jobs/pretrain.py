@@ -21,9 +21,10 @@ from torch import Tensor, nn
 from augment.backbones.attention_processor import AttentionRegion
 from augment.backbones.backbone import Backbone
 from augment.backbones.build import build_backbone, save_backbone, widen_to_inpainting
+from augment.backbones.codec import PatchCodec
 from augment.backbones.load import load_backbone
 from augment.devices import choose_device, choose_dtype
-from augment.errors import WorkspaceError
+from augment.errors import BackboneError, WorkspaceError
 from augment.functional.inpainting import Surroundings
 from augment.functional.losses import region_error
 from augment.functional.masks import random_crops
@@ -92,21 +93,25 @@ def pretrain(
         AugmentError: a folder without images, work of another recipe in `output`, no such base.
     """
     deadline = None if minutes is None else time.monotonic() + 60 * minutes
-    config, size = recipe.pretrain, recipe.backbone.resolution
-    torch_device = choose_device(device)
-    texts = [prompt for pair in vocabulary(recipe) for prompt in pair]
+    config = recipe.pretrain
     work = output / "work"
     _claim(work, recipe, seed, images)
     if config.base is not None:
         backbone = load_backbone(replace(recipe.backbone, model=config.base), device, dtype)
+        if not isinstance(backbone.autoencoder, PatchCodec) or backbone.factor != config.patch:
+            raise BackboneError(
+                f"'{config.base}' cannot be trained on: a pretraining goes on from a backbone of the bundled "
+                f"kind with blocks of pretrain.patch = {config.patch} pixels."
+            )
         if config.inpainting and not backbone.is_inpainting:
             backbone.unet = widen_to_inpainting(backbone.unet)
         backbone.text_encoder.requires_grad_(True)
     else:
+        torch_device = choose_device(device)
         backbone = build_backbone(
             config,
-            texts,
-            resolution=size,
+            [prompt for pair in vocabulary(recipe) for prompt in pair],
+            resolution=recipe.backbone.resolution,
             device=torch_device,
             autocast_dtype=choose_dtype(dtype, torch_device),
             seed=seed,
@@ -155,7 +160,7 @@ def pretrain(
         "steps": trainer.step_count,
         "loss": recent,
         "seed": seed,
-        "scenes": len(pool.clean),
+        "scenes": len(pool.defect),
         "recipe": recipe.to_dict(),
     }
     atomic_write_json(output / "pretrain.json", facts)

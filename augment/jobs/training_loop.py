@@ -7,9 +7,23 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from augment.backbones.backbone import Backbone
 from augment.progress import Progress
+from augment.recipe import FitConfig
 from augment.training import Trainer
 from augment.workspace import Run
+
+
+def make_trainer(backbone: Backbone, config: FitConfig) -> Trainer:
+    """A trainer of the backbone's U-Net, which is put in training mode."""
+    return Trainer(
+        backbone.unet.train(),
+        learning_rate=config.learning_rate,
+        weight_decay=config.weight_decay,
+        warmup_steps=config.warmup_steps,
+        max_grad_norm=config.max_grad_norm,
+        ema_decay=config.ema_decay,
+    )
 
 
 def train_run(

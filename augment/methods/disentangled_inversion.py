@@ -62,7 +62,8 @@ class DisentangledInversion:
         Differs from the paper: normal images with random masks join the second term (their number is the
         recipe's `normal_batch_size`; 0 is the paper), that term may be estimated on fewer rows
         (`regulariser_batch_size`), and with `prior_preservation` normal images also train the first term
-        under the background prompt, so that the model keeps knowing a good surface.
+        under the background prompt, so that the model keeps knowing a good surface. An inpainting U-Net also
+        sees the hole's surroundings in the first term, and its errors count in units of their contrast.
         """
         backbone, fit, n = self.backbone, self.fit, batch.n_defect
         reference = batch.reference

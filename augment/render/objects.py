@@ -8,6 +8,7 @@ Profiles are heights over the ground; the light of `optics` does the rest.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from augment.render.noise import (
     smooth_noise,
 )
 from augment.render.optics import Material, flat
+from augment.render.shapes import ring_arc
 from augment.render.surfaces import METALS, conveyor, vary
 
 
@@ -75,11 +77,7 @@ def bottle(design: np.random.Generator, rng: np.random.Generator, size: int) -> 
     r = np.hypot(x - off_x, y - off_y) / outer
     east, south = x / (r_out * outer + 1), y / (r_out * outer + 1)
 
-    def arc(spread: float) -> Field:
-        """A random stretch of the circle, `spread` radians long."""
-        at = rng.uniform(0, 2 * np.pi)
-        away = 1 - np.float32(np.cos(at)) * east - np.float32(np.sin(at)) * south
-        return np.exp(-2 * away / np.float32(spread**2))
+    arc = partial(ring_arc, rng, east, south)
 
     shifts, gains = design.normal(0, 0.006, len(_GLASS_RINGS)), design.uniform(0.7, 1.3, len(_GLASS_RINGS))
     radii = np.linspace(0, 1.1, 400)

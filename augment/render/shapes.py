@@ -11,6 +11,19 @@ from augment.render.optics import Material
 Point = tuple[float, float]
 
 
+def ring_arc(rng: np.random.Generator, east: Field, south: Field, spread: float) -> Field:
+    """A random stretch of a ring, `spread` radians long, fading at its ends.
+
+    Args:
+        rng: of the direction in which it lies.
+        east, south: the direction of each pixel from the ring's centre, as a unit vector's parts.
+        spread: radians.
+    """
+    at = rng.uniform(0, 2 * np.pi)
+    away = 1 - np.float32(np.cos(at)) * east - np.float32(np.sin(at)) * south
+    return np.exp(-2 * away / np.float32(spread**2))
+
+
 def place(rng: np.random.Generator, material: Material, margin: float) -> Point:
     """A random (x, y) on the part, `margin` px from its border and the picture's, or as far as it can be."""
     inside = cv2.copyMakeBorder(material.part.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)

@@ -8,12 +8,14 @@ radial profile, drawn anew for each design, and lies flat.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
-from augment.render.noise import Field, blur, coverage, fractal_noise, smooth_noise
+from augment.render.noise import blur, coverage, fractal_noise, smooth_noise
 from augment.render.objects import pose
 from augment.render.optics import Material, flat
+from augment.render.shapes import ring_arc
 from augment.render.surfaces import vary
 
 _TINTS = [
@@ -41,10 +43,7 @@ def bottle_mouth(design: np.random.Generator, rng: np.random.Generator, size: in
     r = np.hypot(x - off_x, y - off_y) / outer
     east, south = x / (r_out * outer + 1), y / (r_out * outer + 1)
 
-    def arc(spread: float) -> Field:
-        at = rng.uniform(0, 2 * np.pi)
-        away = 1 - np.float32(np.cos(at)) * east - np.float32(np.sin(at)) * south
-        return np.exp(-2 * away / np.float32(spread**2))
+    arc = partial(ring_arc, rng, east, south)
 
     inner = design.uniform(0.38, 0.68)
     radii = np.linspace(0, 1.2, 700)

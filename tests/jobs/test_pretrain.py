@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from augment.backbones.load import load_backbone
-from augment.errors import DataError, WorkspaceError
+from augment.errors import BackboneError, DataError, WorkspaceError
 from augment.jobs.pretrain import pretrain
 from augment.progress import no_progress
 from augment.recipe import BackboneConfig, load_recipe
@@ -95,6 +95,12 @@ def test_it_goes_on_from_a_base_and_learns_from_the_users_images(whole, recipe, 
     assert len(pool["clean"]) == len(pool["kinds"]) == len(pool["defect"]) + 3
     with pytest.raises(DataError, match="no images"):
         pretrain(settled, tmp_path / "other", device="cpu", images=[tmp_path])
+
+
+def test_a_base_of_another_kind_is_refused(whole, recipe, tmp_path):
+    other = replace(recipe, pretrain=replace(recipe.pretrain, base=str(whole.folder), patch=16))
+    with pytest.raises(BackboneError, match=r"pretrain\.patch = 16"):
+        pretrain(other, tmp_path, device="cpu")
 
 
 def test_work_of_another_recipe_is_refused(whole, recipe):
