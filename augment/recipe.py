@@ -92,6 +92,7 @@ class MaskConfig:
     scale: tuple[float, float] = (0.85, 1.15)
     translation: float = 0.04  # share of the image's side, either way
     elastic: float = 0.5  # strength of the elastic change, 0 = none
+    candidates: int = 8  # places tried; the one most like the training defect's is taken; 1: any
 
 
 @dataclass(frozen=True)

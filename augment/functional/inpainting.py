@@ -18,6 +18,7 @@ from torch import Tensor
 _FLOOR = 0.05  # smallest spread: about one grey level
 _GROWTH = 2.0  # spread of a hole for a roughness of 1 around it
 _GROWTH_REFERENCE = 0.5  # the same where a reference is at hand, for the roughness of what it leaves
+_MISMATCH = 0.15  # a pixel that differs this much more than most counts half in how the reference is moved
 
 
 class LinearCodec(Protocol):
@@ -69,7 +70,10 @@ class Surroundings:
         base = torch.zeros_like(z_0) if reference is None else reference
         grey = codec.decode_linear(torch.zeros_like(z_0[:1]))  # so that no change of latents is no change
         pixels = codec.decode_linear(known * (z_0 - base)) - grey
-        pixels = smooth_fill(pixels, F.interpolate(known, size=pixels.shape[-2:]))
+        known_pixels = F.interpolate(known, size=pixels.shape[-2:])
+        if reference is not None:
+            known_pixels = known_pixels * _agreement(pixels, known_pixels)
+        pixels = smooth_fill(pixels, known_pixels)
         fill = known * z_0 + m * (base + codec.encode(pixels + grey))
         growth = _GROWTH if reference is None else _GROWTH_REFERENCE
         spread = growth * smooth_fill(_roughness(z_0 - base, known), known).exp()
@@ -123,10 +127,10 @@ def smooth_fill(z: Tensor, known: Tensor) -> Tensor:
 
     Args:
         z: (B, C, h, w).
-        known: (B, 1, h, w) in {0, 1}.
+        known: (B, 1, h, w) in [0, 1]: how far each cell is to be trusted.
 
     Returns:
-        (B, C, h, w), in known cells `z` itself.
+        (B, C, h, w), in cells that are fully known `z` itself.
     """
     weight = known.to(z)
     if weight.shape[-2:] == (1, 1):
@@ -134,10 +138,25 @@ def smooth_fill(z: Tensor, known: Tensor) -> Tensor:
     ceil = {"kernel_size": 2, "ceil_mode": True}
     share = F.avg_pool2d(weight, **ceil)
     coarse = F.avg_pool2d(z * weight, **ceil) / share.clamp(min=1e-6)
-    filled = smooth_fill(coarse, (share > 0).to(z))
+    filled = smooth_fill(coarse, F.max_pool2d(weight, **ceil))
     grown = F.interpolate(filled, scale_factor=2, mode="bilinear", align_corners=False)
     grown = grown[..., : z.shape[-2], : z.shape[-1]]
     return weight * z + (1 - weight) * grown
+
+
+def _agreement(difference: Tensor, known: Tensor) -> Tensor:
+    """(B, 1, H, W) in (0, 1]: 1 where known pixels differ as most do, little where other things are shown.
+
+    A reference whose edges lie elsewhere must not be moved by the brightness of what it does not share.
+
+    Args:
+        difference: (B, 3, H, W) of image and reference.
+        known: (B, 1, H, W) in {0, 1}.
+    """
+    values = difference.masked_fill(known == 0, torch.nan).flatten(2)
+    typical = values.nanmedian(dim=2).values.nan_to_num()[..., None, None]
+    gap = (difference - typical).abs().amax(dim=1, keepdim=True)
+    return 1 / (1 + (gap / _MISMATCH).square())
 
 
 def _roughness(z: Tensor, known: Tensor) -> Tensor:

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from augment.data.images import read_image, read_sample, to_rgb
-from augment.data.masks import read_mask_folder, resize_mask, target_place
+from augment.data.masks import read_mask_folder, resize_mask
+from augment.data.places import best_place
 from augment.data.sample import Target
 from augment.jobs.painting import PaintJob
 from augment.recipe import Recipe
@@ -64,9 +65,10 @@ class Planner:
         if self.is_exact:
             mask = resize_mask(self.masks[choice], image.shape[:2])
         else:
-            place = target_place([self.masks[choice]], image.shape[:2], config, rng)
+            shown = to_rgb(read_image(self.images[choice]))
+            place = best_place(self.masks[choice], shown, to_rgb(image), config, rng)
             mask = place.mask
             if self.recipe.synthesize.strength < 1:
-                example = place.moved(to_rgb(read_image(self.images[choice])), to_rgb(image))
+                example = place.moved(shown, to_rgb(image))
         job = PaintJob(image, mask, step_generator(self.seed, name, index), example=example)
         return Plan(job, source, self.mask_names[choice])

@@ -88,3 +88,14 @@ def test_without_surroundings_it_is_plain_v_prediction(scene):
     assert torch.allclose(unknown.v_prediction(output, z_0, a_t), output)
     x = unknown.network_input(z_0, a_t)
     assert torch.equal(x[:, :12], z_0) and (x[:, 12] == 1).all() and not x[:, 13:].any()
+
+
+def test_what_a_reference_does_not_share_does_not_move_it(codec, scene):
+    """A bright object beside the hole, in the image alone, must not brighten the hole."""
+    z_0, m = scene
+    pixels = codec.decode_linear(z_0)
+    beside = pixels.clone()
+    beside[:, :, :16] += 1.5  # rows of cells 0 to 3, the hole begins at row 4
+    filled = Surroundings.of(codec.encode(beside), m, codec, z_0).fill
+    gap = (codec.decode_linear(filled) - pixels)[:, :, 16:40, 20:48]
+    assert gap.abs().mean() < 0.05
