@@ -150,7 +150,10 @@ class BenchmarkConfig:
 
     detectors: tuple[str, ...] = ("unet",)
     seeds: tuple[int, ...] = (0,)
-    synthetic_per_defect: int | None = None  # None: all there are
+    n: tuple[int, ...] = ()  # synthetic images of each defect, one training for each number; (): all there are
+    baselines: tuple[str, ...] = ()  # methods compared with, painted with the same masks, numbers and seed
+    synthetic_only: bool = False  # also train on the synthetic images without the real ones
+    resamples: int = 1000  # of the test images, for the interval of each difference to real-only
     aupro_limit: float = 0.3  # false-positive rate up to which AUPRO integrates
     unet: UNetConfig = field(default_factory=UNetConfig)
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import hashlib
 import itertools
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from augment.data.folds import folds_of, split
 from augment.data.images import file_sha256
@@ -19,75 +17,114 @@ from augment.errors import WorkspaceError
 from augment.recipe import Recipe
 from augment.workspace import Manifest, Run, Workspace, fold_name
 
-TRAININGS = ("real-only", "real+synthetic")
-_PICTURED = 6  # anomalous test images of a category in the picture
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Split:
-    """What one fold trains and tests on, with the SHA-256 of every file."""
+    """What one fold trains and tests on, with the SHA-256 of every file.
+
+    Attributes:
+        fold: its number.
+        good: normal training images.
+        real: the fold's real defect images.
+        synthetic: generator -> its images, those of a defect in the order they were painted.
+        test: held-out real defect images, then normal ones.
+        hashes: of every file.
+    """
 
     fold: int
     good: tuple[Sample, ...]
     real: tuple[Sample, ...]
-    synthetic: tuple[Sample, ...]
+    synthetic: Mapping[str, tuple[Sample, ...]]
     test: tuple[Sample, ...]
-    hashes: dict[Path, str]
+    hashes: Mapping[Path, str]
 
-    def training(self, name: str) -> tuple[Sample, ...]:
-        """The samples of "real-only" or "real+synthetic"."""
-        return self.good + self.real + (self.synthetic if name == TRAININGS[1] else ())
+    @property
+    def defects(self) -> list[str]:
+        """The defects trained and tested on."""
+        return list(dict.fromkeys(sample.defect for sample in self.real))
 
-    def pictured(self) -> list[int]:
-        """Indices of the test images to show: anomalous ones, spread over the defects, and a good one."""
-        anomalous = sum(sample.mask is not None for sample in self.test)  # they come first
-        shown = {round(index) for index in np.linspace(0, anomalous - 1, _PICTURED)}
-        return sorted(shown | set(range(len(self.test))[anomalous : anomalous + 1]))
+    def painted(self, generator: str | None, n: int | None = None) -> tuple[Sample, ...]:
+        """A generator's first `n` images of each defect (None: all).
+
+        Raises:
+            WorkspaceError: there are fewer.
+        """
+        if generator is None:
+            return ()
+        chosen: list[Sample] = []
+        for defect in self.defects:
+            there = [sample for sample in self.synthetic[generator] if sample.defect == defect]
+            if n is not None and len(there) < n:
+                raise WorkspaceError(
+                    f"There are {len(there)} synthetic images of '{defect}' for fold {self.fold}, fewer than "
+                    f"{n}. Run `augment synthesize -n {n}` first, or ask for fewer."
+                )
+            chosen += there[:n]
+        return tuple(chosen)
+
+    def training(
+        self, generator: str | None = None, n: int | None = None, with_real: bool = True
+    ) -> tuple[Sample, ...]:
+        """Good images, the real defects, and a generator's images (see `painted`)."""
+        return self.good + (self.real if with_real else ()) + self.painted(generator, n)
 
     def record(self) -> dict[str, Any]:
         """Part -> file -> SHA-256, of images and masks."""
-        parts = {"good": self.good, "real": self.real, "synthetic": self.synthetic, "test": self.test}
+        parts = {"good": self.good, "real": self.real, "test": self.test}
+        parts |= {f"synthetic/{name}": samples for name, samples in self.synthetic.items()}
         return {
             name: {str(path): self.hashes[path] for path in files_of(samples)}
             for name, samples in parts.items()
         }
 
-    def digest(self, name: str) -> str:
+    def digest(self, train: Sequence[Sample]) -> str:
         """One hash of all a training and its test read: the same files in the same order give the same."""
-        parts = [
-            self.hashes[path] for samples in (self.training(name), self.test) for path in files_of(samples)
-        ]
+        parts = [self.hashes[path] for samples in (train, self.test) for path in files_of(samples)]
         return hashlib.sha256("\n".join([*parts, str(len(self.test))]).encode()).hexdigest()
 
 
-def make_split(category: Category, recipe: Recipe, workspace: Workspace, fold: int) -> Split:
+def make_split(
+    category: Category, recipe: Recipe, workspaces: Mapping[str, Workspace], fold: int
+) -> Split:
     """What a fold trains and tests on: the defects that have synthetic images, and proof that nothing leaked.
 
     A good training image that is, byte for byte, a test image is left out, with a warning.
 
+    Args:
+        category: whose images.
+        recipe: its `data` section is used.
+        workspaces: generator -> where its fits and synthetic images are; the first says which defects count.
+        fold: its number.
+
     Raises:
-        WorkspaceError: a synthetic image comes from a test image, or the set is empty.
+        WorkspaceError: a synthetic image comes from a test image, or the first set is empty.
         DataError: a file cannot be read.
     """
-    folder = workspace.synthetic_folder(category.key, fold)
-    synthetic = _synthetic(folder, category, recipe.benchmark.synthetic_per_defect)
-    defects = list(dict.fromkeys(sample.defect for sample in synthetic))
+    folders = {name: space.synthetic_folder(category.key, fold) for name, space in workspaces.items()}
+    synthetic = {name: _synthetic(folder, category) for name, folder in folders.items()}
+    first = next(iter(folders))
+    defects = list(dict.fromkeys(sample.defect for sample in synthetic[first]))
     if not defects:
         raise WorkspaceError(
-            f"{folder} holds no synthetic images of {category.key}. Run `augment synthesize`."
+            f"{folders[first]} holds no synthetic images of {category.key}. Run `augment synthesize`."
         )
     parts = [split(category.defects[defect], recipe.data.protocol, fold) for defect in defects]
     real = tuple(sample for part in parts for sample in part.fit)
     test = tuple(sample for part in parts for sample in part.test) + category.test_good
-    samples = (*category.train_good, *real, *synthetic, *test)
+    painted = tuple(itertools.chain.from_iterable(synthetic.values()))
+    samples = (*category.train_good, *real, *painted, *test)
     hashes = {path: file_sha256(path) for path in dict.fromkeys(files_of(samples))}
 
     tested = {hashes[sample.image]: sample.image for sample in test}
-    made_from = _recorded_hashes(folder, workspace, category, defects, fold)
-    for digest in itertools.chain(made_from, (hashes[sample.image] for sample in synthetic)):
-        if digest in tested:
+    for name, folder in folders.items():
+        made_from = _recorded_hashes(folder, workspaces[name], category, defects, fold)
+        own = (hashes[sample.image] for sample in synthetic[name])
+        for digest in itertools.chain(made_from, own):
+            if digest not in tested:
+                continue
             raise WorkspaceError(
                 f"The synthetic images in {folder} were made with {tested[digest]}, which is a test image of "
                 f"fold {fold} ({recipe.data.protocol}). Fit and synthesize again with this fold and protocol "
@@ -132,13 +169,12 @@ def _is_done(folder: Path) -> bool:
     return run is not None and run.done
 
 
-def _synthetic(folder: Path, category: Category, per_defect: int | None) -> tuple[Sample, ...]:
-    """The synthetic images of the category's defects, the first `per_defect` of each."""
+def _synthetic(folder: Path, category: Category) -> tuple[Sample, ...]:
+    """The synthetic images of the category's defects."""
     entries = [e for e in Manifest(folder / "manifest.jsonl").entries() if e["defect"] in category.defects]
     return tuple(
         Sample(folder / entry["image"], folder / entry["mask"], entry["defect"], is_synthetic=True)
         for entry in sorted(entries, key=lambda entry: (entry["defect"], entry["index"]))
-        if per_defect is None or entry["index"] < per_defect
     )
 
 

@@ -1,76 +1,32 @@
 """Do the synthetic images help? Detectors trained with and without them, tested on real held-out images.
 
-For each category, fold and seed a detector is trained twice, from the same initial weights: on the good
-images and the fold's real defects ("real-only"), and on these and the synthetic images ("real+synthetic").
-Both are tested on the held-out real images of every defect that has synthetic images, and on `test/good`.
+For each category, fold and seed a detector is trained once a column (`augment.jobs.columns`), always from the
+same initial weights: on the good images and the fold's real defects ("real-only"), and on these and synthetic
+images of the recipe's method and of each baseline. All are tested on the held-out real images of every defect
+that has synthetic images, and on `test/good`.
 
 A run folder holds one line a training in `manifest.jsonl` (a killed benchmark redoes only the unfinished one;
-a line made from other files is redone), the proof that nothing leaked in `files_foldN.json`, and the results.
+a line made from other files is redone), every test map in `maps/`, the proof that nothing leaked in
+`files_foldN.json`, and the results.
 """
 
 from __future__ import annotations
 
-import itertools
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
-from augment.data.held_out import TRAININGS, Split, finished_folds, make_split
-from augment.data.images import read_image, read_mask
-from augment.data.sample import GOOD, Category, Sample
-from augment.detectors.base import AnomalyMap, Detector
-from augment.detectors.resizing import resize_mask
-from augment.metrics.detection import detection_scores
+from augment.data.held_out import Split, finished_folds, make_split
+from augment.data.sample import Category
+from augment.jobs.baselines import paint_baseline
+from augment.jobs.columns import Column, columns_of, generators_of
+from augment.jobs.results import BenchmarkResult, Comparison, write_results
+from augment.jobs.trainings import Tested, train_and_score
 from augment.progress import Progress, no_progress
 from augment.recipe import Recipe
-from augment.registry import DETECTORS
-from augment.report.maps import map_sheet
-from augment.report.pictures import benchmark_picture
-from augment.report.tables import format_table
-from augment.workspace import (
-    Manifest,
-    Run,
-    Workspace,
-    atomic_path,
-    atomic_write_json,
-    atomic_write_text,
-    fold_name,
-)
-
-SCORES = ("image_auroc", "image_ap", "image_f1", "pixel_auroc", "pixel_ap", "pixel_f1", "pixel_aupro")
-ALL = "all"  # the defect of a row that pools all defects
-MEAN = "mean"  # the fold, seed or category of a row that averages over them
-_KEYS = ("category", "defect", "detector", "training", "fold", "seed")
-
-
-@dataclass(frozen=True)
-class BenchmarkResult:
-    """The scores and where they were written.
-
-    Attributes:
-        rows: one row a training and defect, and mean rows; columns: category, defect ("all" = pooled),
-            detector, training, fold, seed (text; "mean" = averaged), the scores in [0, 1], counts, seconds.
-        folder: holds the files below.
-        csv, json: `rows`.
-        picture: test images beside the truth and both trainings' maps; `scores.png` draws the scores.
-    """
-
-    rows: pd.DataFrame
-    folder: Path
-    csv: Path
-    json: Path
-    picture: Path
-
-    def table(self) -> str:
-        """The pooled rows and the means as aligned text."""
-        columns = ["category", "detector", "training", "fold", "seed", *SCORES]
-        columns += ["n_real", "n_synthetic", "seconds"]
-        return format_table(self.rows.loc[self.rows["defect"] == ALL, columns])
+from augment.registry import DETECTORS, METHODS
+from augment.workspace import Manifest, Run, Workspace, atomic_write_json, fold_name
 
 
 def benchmark(
@@ -83,23 +39,25 @@ def benchmark(
     device: str = "auto",
     force: bool = False,
     progress: Progress = no_progress,
+    say: Callable[[str], None] = lambda line: None,
 ) -> BenchmarkResult:
-    """Train and score every detector on every category, fold and seed (`recipe.benchmark.seeds`).
+    """Train and score every detector on every category, fold, column and seed.
 
     Args:
         categories: whose synthetic images are in the workspace.
-        recipe: its `data` and `benchmark` sections are used.
-        workspace: where synthetic sets are read and results written.
+        recipe: its `data` and `benchmark` sections are used; `fit.method` names the column.
+        workspace: where synthetic sets are read and results written; baselines are fitted and painted in it.
         detectors: names; None = the recipe's.
         fold: the one to run; None = every fold of the protocol that has a finished synthetic set.
         device: "auto" or a torch device.
         force: score anew what is there.
         progress: makes the bars.
+        say: is told how long it will take, and each training's place in the whole.
 
     Raises:
-        WorkspaceError: no finished synthetic set, one that was fitted on test images (or on all images), or
-            results there with other settings.
-        TargetError: no such detector.
+        WorkspaceError: no finished synthetic set, fewer images than `benchmark.n` asks for, one that was
+            fitted on test images (or on all images), or results there with other settings.
+        TargetError: no such detector or baseline.
         DataError: an image cannot be read, or maps hold NaN.
     """
     from augment.devices import choose_device
@@ -108,165 +66,162 @@ def benchmark(
     names = tuple(detectors or recipe.benchmark.detectors)
     for name in names:
         DETECTORS.get(name)  # a typo must not show only after the first detector's hours
-    parts = []
+    for name in recipe.benchmark.baselines:
+        METHODS.get(name)
+    generators = generators_of(recipe.benchmark, recipe.fit.method)
+    tasks = []
     for category in categories:
-        folds = finished_folds(category, recipe, workspace, fold)
-        splits = [make_split(category, recipe, workspace, number) for number in folds]
-        for name in names:
-            folder = workspace.benchmark_folder(category.key, name)
-            rows = _score_category(category, name, splits, recipe, folder, device, force, progress)
-            examples = _examples(category, splits[0], recipe.benchmark.seeds[0], folder)
-            parts.append((_write(folder, rows, examples), rows, examples))
-    if len(parts) == 1:
-        return parts[0][0]
-    all_rows = [row for _, rows, _ in parts for row in rows]
-    all_examples = [example for _, _, examples in parts for example in examples]
-    return _write(workspace.root / "benchmarks", all_rows, all_examples)
+        splits = []
+        for number in finished_folds(category, recipe, workspace, fold):
+            spaces = {generator: workspace for generator in list(generators)[:1]}
+            make_split(category, recipe, spaces, number)  # leaks are found before a baseline's hour
+            for generator, method in list(generators.items())[1:]:
+                say(f"{category.key}, fold {number}: {method}'s images")
+                spaces[generator] = paint_baseline(
+                    category, method, number, workspace, device=device, progress=progress
+                )
+            splits.append(make_split(category, recipe, spaces, number))
+        tasks += [
+            _Task(category, name, tuple(splits), workspace.benchmark_folder(category.key, name))
+            for name in names
+        ]
+    for task in tasks:
+        task.open(recipe, list(generators), force)
+    clock = _Clock(say, {task.detector: task.estimate(recipe, device) for task in tasks if task.todo()})
+    clock.start([task.detector for task in tasks for _ in task.todo()])
+    comparisons = [task.run(recipe, device, progress, clock) for task in tasks]
+    for comparison in comparisons:
+        result = write_results(comparison.folder, [comparison], recipe)
+    return result if len(tasks) == 1 else write_results(workspace.root / "benchmarks", comparisons, recipe)
 
 
-# --- training and scoring --------------------------------------------------------------------------
+@dataclass(frozen=True)
+class _Training:
+    """One training of a task: what it learns from and tests on, and its line in the manifest."""
+
+    part: Split
+    seed: int
+    column: Column
+
+    @property
+    def id(self) -> str:
+        return f"{fold_name(self.part.fold)}/seed{self.seed}/{self.column.key}"
+
+    @property
+    def files(self) -> str:
+        column = self.column
+        return self.part.digest(self.part.training(column.generator, column.n, column.with_real))
+
+    def maps(self, folder: Path) -> Path:
+        return folder / "maps" / f"{self.id.replace('/', '_').replace(' ', '_')}.npz"
 
 
-def _score_category(
-    category: Category,
-    detector: str,
-    splits: Sequence[Split],
-    recipe: Recipe,
-    folder: Path,
-    device: str,
-    force: bool,
-    progress: Progress,
-) -> list[dict[str, Any]]:
-    """The rows of one category and detector: those already there, and those still missing, which are made."""
-    sections = ("data", f"benchmark.{detector}", "benchmark.aupro_limit")
-    make_detector = DETECTORS.get(detector)
-    run = Run.open(folder, recipe, sections, seed=0, force=force)  # each row has its own seed
-    manifest = Manifest(folder / "manifest.jsonl")
-    there = {entry["id"]: entry for entry in manifest.entries()}
-    rows: list[dict[str, Any]] = []
-    for part in splits:
-        atomic_write_json(folder / f"files_{fold_name(part.fold)}.json", part.record())
-        for seed, training in itertools.product(recipe.benchmark.seeds, TRAININGS):
-            name, files = _entry_id(part.fold, seed, training), part.digest(training)
-            entry = there.get(name)
-            if entry is None or entry["files"] != files:
-                if run.done:
-                    run.reopen()
-                made = make_detector(recipe.benchmark, seed=seed, device=device)
-                scores, maps = _train_and_score(made, part, training, recipe.benchmark.aupro_limit, progress)
-                with atomic_path(_maps_file(folder, name)) as temporary, temporary.open("wb") as file:
-                    np.savez_compressed(file, *(maps[index].scores for index in part.pictured()))
-                entry = {"id": name, "files": files, "rows": scores}
-                manifest.append(entry)
-            keys = {"category": category.key, "detector": detector, "training": training}
-            keys |= {"fold": str(part.fold), "seed": str(seed)}
+class _Task:
+    """One detector on one category: its run folder and its trainings."""
+
+    def __init__(self, category: Category, detector: str, splits: Sequence[Split], folder: Path):
+        self.category, self.detector, self.splits, self.folder = category, detector, splits, folder
+        self.make = DETECTORS.get(detector)
+
+    def open(self, recipe: Recipe, generators: Sequence[str], force: bool) -> None:
+        """Open the run folder and list the trainings; those of other files count as not done."""
+        config = recipe.benchmark
+        own = "unet" if self.detector == "unet" else "anomalib"
+        settings = ("aupro_limit", "oracle_checks", "weights", own)
+        sections = ("data", *(f"benchmark.{name}" for name in settings))
+        self.run_folder = Run.open(self.folder, recipe, sections, seed=0, force=force)  # rows have seeds
+        self.columns = columns_of(config, generators) if self.make.uses_anomalies else [Column()]
+        self.trainings = [
+            _Training(part, seed, column)
+            for part in self.splits
+            for seed in config.seeds
+            for column in self.columns
+        ]
+        self.digests = {training.id: training.files for training in self.trainings}
+        self.manifest = Manifest(self.folder / "manifest.jsonl")
+
+    def entry(self, training: _Training) -> Mapping[str, Any] | None:
+        """The manifest's line of a training on these files, with its maps there."""
+        for entry in self.manifest.entries():
+            if entry["id"] == training.id and entry["files"] == self.digests[training.id]:
+                return entry if training.maps(self.folder).is_file() else None
+        return None
+
+    def todo(self) -> list[_Training]:
+        return [training for training in self.trainings if self.entry(training) is None]
+
+    def estimate(self, recipe: Recipe, device: str) -> float | None:
+        """Seconds of a training: of those done before, else as the detector finds; None: not known."""
+        there = [entry for entry in map(self.entry, self.trainings) if entry is not None]
+        if there:
+            return sum(entry["rows"][0]["seconds"] for entry in there) / len(there)
+        part = self.splits[0]
+        return self.make(recipe.benchmark, seed=0, device=device).estimate(part.training())
+
+    def run(self, recipe: Recipe, device: str, progress: Progress, clock: _Clock) -> Comparison:
+        """Do what is missing; the rows and maps of everything."""
+        for part in self.splits:
+            atomic_write_json(self.folder / f"files_{fold_name(part.fold)}.json", part.record())
+        rows: list[dict[str, Any]] = []
+        tested = {}
+        for training in self.trainings:
+            entry = self.entry(training)
+            if entry is None:
+                if self.run_folder.done:
+                    self.run_folder.reopen()
+                detector = self.make(recipe.benchmark, seed=training.seed, device=device)
+                found, answers = train_and_score(
+                    detector, training.part, training.column, recipe.benchmark, progress
+                )
+                answers.save(training.maps(self.folder))
+                entry = {"id": training.id, "files": self.digests[training.id], "rows": found}
+                self.manifest.append(entry)
+                clock.done(self.detector, f"{self.category.key}, {training.id}", found[0])
+            column = training.column
+            keys = {"category": self.category.key, "detector": self.detector, "column": column.name}
+            keys |= {"n": column.n, "fold": str(training.part.fold), "seed": str(training.seed)}
             rows += [keys | row for row in entry["rows"]]
-    if not run.done:
-        run.finish()
-    return rows
+            tested[training.part.fold, training.seed, column.key] = Tested.load(training.maps(self.folder))
+        if not self.run_folder.done:
+            self.run_folder.finish()
+        return Comparison(self.category, self.detector, self.folder, self.splits, self.columns, rows, tested)
 
 
-def _train_and_score(
-    detector: Detector, part: Split, training: str, aupro_limit: float, progress: Progress
-) -> tuple[list[dict[str, Any]], list[AnomalyMap]]:
-    """Scores of all defects together and, where several, of each; and the map of each test image."""
-    start = time.perf_counter()
-    train = part.training(training)
-    detector.fit(train, progress)
-    images = (read_image(sample.image) for sample in progress(part.test, desc="testing", unit="image"))
-    maps = list(detector.predict(images))
-    masks = [_truth(sample, found.scores.shape) for sample, found in zip(part.test, maps, strict=True)]
-    seconds = time.perf_counter() - start
+class _Clock:
+    """Says how long it will take, and how much is left."""
 
-    synthetic = train[len(part.good + part.real) :]
-    defects = list(dict.fromkeys(sample.defect for sample in part.real))
-    rows = []
-    for defect in [ALL, *defects] if len(defects) > 1 else [ALL]:
-        chosen = [i for i, sample in enumerate(part.test) if defect == ALL or sample.defect in (defect, GOOD)]
-        tested = [part.test[i] for i in chosen]
-        scores = detection_scores(
-            [maps[i].scores for i in chosen],
-            [masks[i] for i in chosen],
-            [maps[i].score for i in chosen],
-            [sample.mask is not None for sample in tested],
-            aupro_limit,
+    def __init__(self, say: Callable[[str], None], seconds: Mapping[str, float | None]):
+        self.say, self.seconds = say, dict(seconds)
+        self.left: list[str] = []
+        self.total = 0
+
+    def start(self, detectors: Sequence[str]) -> None:
+        """Announce the trainings to do, by the name of their detector."""
+        self.left, self.total = list(detectors), len(detectors)
+        if not detectors:
+            return
+        each = ", ".join(
+            f"{name} " + ("not known before its first" if value is None else f"about {_duration(value)} each")
+            for name, value in self.seconds.items()
         )
-        counts = {
-            "n_good": len(part.good),
-            "n_real": sum(defect in (ALL, sample.defect) for sample in part.real),
-            "n_synthetic": sum(defect in (ALL, sample.defect) for sample in synthetic),
-            "n_test": len(tested),
-        }
-        rows.append({"defect": defect, **scores, **counts, "seconds": seconds})
-    return rows, maps
+        self.say(f"{self.total} trainings to do ({each}){self._remaining()}")
 
-
-def _truth(sample: Sample, shape: tuple[int, int]) -> np.ndarray:
-    """The true mask at the size of the detector's map."""
-    if sample.mask is None:
-        return np.zeros(shape, dtype=bool)
-    return resize_mask(read_mask(sample.mask), shape)
-
-
-def _entry_id(fold: int, seed: int, training: str) -> str:
-    return f"{fold_name(fold)}/seed{seed}/{training}"
-
-
-def _maps_file(folder: Path, entry_id: str) -> Path:
-    return folder / "maps" / f"{entry_id.replace('/', '_')}.npz"
-
-
-# --- results ---------------------------------------------------------------------------------------
-
-
-def _examples(category: Category, part: Split, seed: int, folder: Path) -> list[dict[str, Any]]:
-    """A few test images of a split with the maps of both trainings, for the picture."""
-    files = {name: np.load(_maps_file(folder, _entry_id(part.fold, seed, name))) for name in TRAININGS}
-    examples = []
-    for number, index in enumerate(part.pictured()):
-        sample = part.test[index]
-        image = read_image(sample.image)
-        examples.append(
-            {
-                "image": image,
-                "mask": _truth(sample, image.shape[:2]),
-                "maps": {name: maps[f"arr_{number}"] for name, maps in files.items()},
-                "caption": f"{category.key}/{sample.defect}/{sample.image.name}",
-            }
+    def done(self, detector: str, name: str, row: Mapping[str, Any]) -> None:
+        """Announce a finished training."""
+        self.left.remove(detector)
+        self.seconds[detector] = row["seconds"]
+        self.say(
+            f"{self.total - len(self.left)}/{self.total} {detector}, {name}: pixel AP {100 * row['pixel_ap']:.1f}, "
+            f"image AUROC {100 * row['image_auroc']:.1f}, {_duration(row['seconds'])}{self._remaining()}"
         )
-    return examples
+
+    def _remaining(self) -> str:
+        known = [self.seconds[name] for name in self.left if self.seconds[name] is not None]
+        if not known:
+            return ""
+        more = " or more" if len(known) < len(self.left) else ""
+        return f"; {_duration(sum(known))}{more} left"
 
 
-def _write(
-    folder: Path, rows: Sequence[dict[str, Any]], examples: Sequence[dict[str, Any]]
-) -> BenchmarkResult:
-    """Write the table as CSV and JSON, and the pictures."""
-    frame = with_means(pd.DataFrame(rows))
-    result = BenchmarkResult(
-        frame, folder, folder / "scores.csv", folder / "scores.json", folder / "maps.png"
-    )
-    atomic_write_text(result.csv, frame.to_csv(index=False))
-    atomic_write_text(result.json, frame.to_json(orient="records", indent=1))
-    map_sheet(examples, result.picture)
-    pooled = frame["defect"].eq(ALL) & frame["fold"].ne(MEAN)
-    benchmark_picture(frame[pooled], folder / "scores.png")
-    return result
-
-
-def with_means(rows: pd.DataFrame) -> pd.DataFrame:
-    """`rows` in the order of the columns, with means over folds and seeds, then over categories, after them.
-
-    A mean row has `fold` and `seed` "mean" (and `category` "mean"); its counts are means too. There is none
-    where a single row would be averaged. A mean over categories weighs every category alike.
-    """
-    values = [name for name in rows.columns if name not in _KEYS]
-    rows = rows[[*_KEYS, *values]]
-    kinds = ["category", "defect", "detector", "training"]
-    means = rows.groupby(kinds, sort=False)[values].mean().reset_index().assign(fold=MEAN, seed=MEAN)
-    several = rows.groupby(kinds, sort=False).size().max() > 1
-    parts = [rows, means] if several else [rows]
-    if rows["category"].nunique() > 1:
-        pooled = means[means["defect"] == ALL]
-        overall = pooled.groupby(kinds[1:], sort=False)[values].mean().reset_index()
-        parts.append(overall.assign(category=MEAN, fold=MEAN, seed=MEAN))
-    return pd.concat([part[rows.columns] for part in parts], ignore_index=True)
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"

@@ -1,0 +1,229 @@
+"""What a benchmark ends with: the table, the verdicts with their intervals, curves, pictures, the page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from augment.data.held_out import Split
+from augment.data.images import read_image
+from augment.data.sample import Category
+from augment.jobs.columns import REAL_ONLY, Column
+from augment.jobs.trainings import ALL, LAST, SCORES, Tested, truth
+from augment.metrics.bootstrap import Interval, paired_bootstrap, verdict
+from augment.metrics.curves import Curve, detection_curves
+from augment.metrics.detection import average_precision, operating_points
+from augment.recipe import Recipe
+from augment.report.maps import map_sheet
+from augment.report.page import benchmark_page
+from augment.report.pictures import benchmark_picture
+from augment.report.tables import format_table, summary, to_latex, to_markdown
+from augment.workspace import Run, atomic_write_json, atomic_write_text
+
+_CASES = 4  # best and worst test images shown, of each
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Every training of one detector on one category.
+
+    Attributes:
+        category, detector, folder: which, and where.
+        splits: of each fold.
+        columns: `real-only` first.
+        rows: one a training, defect and epoch.
+        tested: (fold, seed, column key) -> maps.
+    """
+
+    category: Category
+    detector: str
+    folder: Path
+    splits: Sequence[Split]
+    columns: Sequence[Column]
+    rows: Sequence[Mapping[str, Any]]
+    tested: Mapping[tuple[int, int, str], Tested]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a column is better than real-only.
+
+    Attributes:
+        category, detector, column, n: which.
+        answer: "helps", "no evidence" or "hurts", by pixel AP.
+        intervals: score -> difference with its 95 % interval over test images, in [0, 1].
+    """
+
+    category: str
+    detector: str
+    column: str
+    n: int | None
+    answer: str
+    intervals: Mapping[str, Interval]
+
+    def __str__(self) -> str:
+        gap = self.intervals["pixel_ap"]
+        number = "" if self.n is None else f", {self.n} a defect"
+        what = {
+            "helps": "synthetic helps",
+            "hurts": "synthetic hurts",
+            "no evidence": "no evidence that synthetic helps or hurts",
+        }[self.answer]
+        return (
+            f"{what}: pixel AP {100 * gap.difference:+.1f} [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}] "
+            f"({self.detector}, {self.category}, {self.column}{number})"
+        )
+
+
+@dataclass(frozen=True)
+class BenchmarkResult:
+    """The scores and where they were written.
+
+    Attributes:
+        rows: one row a training, defect and epoch; columns: category, defect ("all" = pooled), detector,
+            column, n, fold, seed, epoch ("last"; "oracle" = best on the test set), the scores in [0, 1],
+            counts, seconds.
+        verdicts: one for each column with synthetic images.
+        folder: holds `scores.csv`, `.json`, `.md`, `.tex`, `verdicts.json`, `report.html`, pictures.
+    """
+
+    rows: pd.DataFrame
+    verdicts: Sequence[Verdict]
+    folder: Path
+
+    @property
+    def csv(self) -> Path:
+        """The rows."""
+        return self.folder / "scores.csv"
+
+    @property
+    def page(self) -> Path:
+        """Everything on one page."""
+        return self.folder / "report.html"
+
+    def table(self) -> str:
+        """The pooled means as aligned text, and the verdicts."""
+        lines = [format_table(summary(self.rows[self.rows["defect"] == ALL])), *map(str, self.verdicts)]
+        return "\n".join(lines)
+
+
+def write_results(folder: Path, comparisons: Sequence[Comparison], recipe: Recipe) -> BenchmarkResult:
+    """Write everything that is made of the trainings' rows and maps; none of it is needed to go on."""
+    rows = pd.DataFrame([row for comparison in comparisons for row in comparison.rows])
+    verdicts = [found for comparison in comparisons for found in verdicts_of(comparison, recipe)]
+    result = BenchmarkResult(rows, verdicts, folder)
+    pooled = rows[rows["defect"] == ALL]
+    atomic_write_text(result.csv, rows.to_csv(index=False))
+    atomic_write_text(folder / "scores.json", rows.to_json(orient="records", indent=1))
+    atomic_write_text(folder / "scores.md", to_markdown(rows))
+    atomic_write_text(folder / "scores.tex", to_latex(rows))
+    atomic_write_json(folder / "verdicts.json", [asdict(found) | {"text": str(found)} for found in verdicts])
+    benchmark_picture(pooled[pooled["epoch"] == LAST], folder / "scores.png")
+    first = comparisons[0]
+    shown = cases_of(first, recipe)
+    map_sheet(shown, folder / "maps.png")
+    benchmark_page(
+        result.page,
+        title=f"{', '.join(dict.fromkeys(c.category.key for c in comparisons))}: do the synthetic images help?",
+        rows=rows,
+        verdicts=list(map(str, verdicts)),
+        curves=curves_of(first, recipe) if len(comparisons) == 1 else {},
+        cases=shown,
+        settings=settings_of(comparisons, recipe),
+    )
+    return result
+
+
+def curves_of(comparison: Comparison, recipe: Recipe) -> dict[str, dict[str, Curve]]:
+    """Column -> name -> curve, of the first fold and seed."""
+    part, seed = comparison.splits[0], recipe.benchmark.seeds[0]
+    curves = {}
+    for column in comparison.columns:
+        found = comparison.tested[part.fold, seed, column.key].map_set(part.test)
+        curves[column.key] = detection_curves(
+            found.maps, found.masks, found.image_scores, found.image_labels
+        )
+    return curves
+
+
+def cases_of(comparison: Comparison, recipe: Recipe) -> list[dict[str, Any]]:
+    """The test images of the first fold and seed that the last column finds best and worst, by their own AP,
+    and the normal image it finds most anomalous.
+    """
+    part, seed = comparison.splits[0], recipe.benchmark.seeds[0]
+    maps = {column.key: comparison.tested[part.fold, seed, column.key] for column in comparison.columns}
+    judge = maps[comparison.columns[min(1, len(maps) - 1)].key]
+    scores = {}
+    for index, sample in enumerate(part.test):
+        if sample.mask is not None:
+            found = judge.maps[index]
+            mask = truth(sample, found.shape)
+            scores[index] = average_precision(operating_points(found[mask], found[~mask]))
+    order = sorted(scores, key=scores.__getitem__, reverse=True)
+    order = [index for index in order if not np.isnan(scores[index])]
+    best, worst = order[:_CASES], order[_CASES:][-_CASES:]
+    normal = [index for index, sample in enumerate(part.test) if sample.mask is None]
+    worst += sorted(normal, key=lambda index: judge.scores[index])[-1:]
+    cases = []
+    for kind, indices in (("best", best), ("worst", worst)):
+        for index in indices:
+            sample = part.test[index]
+            image = read_image(sample.image)
+            note = f"AP {100 * scores[index]:.1f}" if index in scores else f"score {judge.scores[index]:.3g}"
+            cases.append(
+                {
+                    "image": image,
+                    "mask": truth(sample, image.shape[:2]),
+                    "maps": {name: tested.maps[index] for name, tested in maps.items()},
+                    "caption": f"{comparison.category.key}/{sample.defect}/{sample.image.name}, {note}",
+                    "kind": kind,
+                }
+            )
+    return cases
+
+
+def settings_of(comparisons: Sequence[Comparison], recipe: Recipe) -> dict[str, Any]:
+    """What the page says about how it was made."""
+    run = Run.find(comparisons[0].folder).info()
+    return {
+        "recipe": recipe.name,
+        "protocol": recipe.data.protocol,
+        "folds": ", ".join(str(part.fold) for part in comparisons[0].splits),
+        "seeds": ", ".join(map(str, recipe.benchmark.seeds)),
+        "made": run["created"],
+        "revision": run.get("revision") or "not in a git checkout",
+        "versions": run["versions"],
+        "benchmark settings": recipe.to_dict()["benchmark"],
+    }
+
+
+def verdicts_of(comparison: Comparison, recipe: Recipe) -> list[Verdict]:
+    """Each column against real-only, on the same test images: pairs are the folds and seeds."""
+    config = recipe.benchmark
+    if not config.resamples:
+        return []
+    sets = {
+        (part.fold, seed, column.key): comparison.tested[part.fold, seed, column.key].map_set(part.test)
+        for part in comparison.splits
+        for seed in config.seeds
+        for column in comparison.columns
+    }
+    found = []
+    for column in comparison.columns[1:]:
+        places = [(part.fold, seed) for part in comparison.splits for seed in config.seeds]
+        intervals = paired_bootstrap(
+            [(sets[*place, REAL_ONLY], sets[*place, column.key]) for place in places],
+            groups=[fold for fold, _ in places],
+            resamples=config.resamples,
+            aupro_limit=config.aupro_limit,
+        )
+        answer = verdict(intervals["pixel_ap"])
+        found.append(
+            Verdict(comparison.category.key, comparison.detector, column.name, column.n, answer, intervals)
+        )
+    return found
