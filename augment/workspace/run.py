@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import platform
 import shutil
+import subprocess
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -86,6 +88,7 @@ class Run:
                 "created": _now(),
                 "seed": seed,
                 "versions": _versions(),
+                "revision": _revision(),
                 **(extra or {}),
                 "sources": dict(sources or {}),
             },
@@ -161,6 +164,19 @@ def _versions() -> dict[str, str]:
         except PackageNotFoundError:
             versions[package] = "not installed"
     return versions
+
+
+@functools.cache
+def _revision() -> str | None:
+    """The git commit this package runs from, "+" where files differ from it; None outside a checkout."""
+    package = Path(__file__).parents[1]
+    command = ["git", "-C", str(package), "describe", "--always", "--dirty=+", "--exclude=*"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    is_own = (package.parent / ".git").exists()  # not the repository some environment happens to lie in
+    return answer.stdout.strip() if is_own else None
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
