@@ -106,10 +106,16 @@ class BenchmarkResult:
         """Everything on one page."""
         return self.folder / "report.html"
 
-    def table(self) -> str:
-        """The pooled means as aligned text, and the verdicts."""
-        lines = [format_table(summary(self.rows[self.rows["defect"] == ALL])), *map(str, self.verdicts)]
-        return "\n".join(lines)
+    def text(self, form: str = "table") -> str:
+        """The scores and verdicts for the terminal (`table`: the pooled means), or as `markdown`, `latex` or
+        `csv`.
+        """
+        if form == "csv":
+            return self.rows.to_csv(index=False).rstrip()
+        if form != "table":
+            return (to_markdown if form == "markdown" else to_latex)(self.rows)
+        table = format_table(summary(self.rows[self.rows["defect"] == ALL]))
+        return "\n".join([table, *(["", *map(str, self.verdicts)] if self.verdicts else [])])
 
 
 def write_results(folder: Path, comparisons: Sequence[Comparison], recipe: Recipe) -> BenchmarkResult:

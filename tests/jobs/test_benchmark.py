@@ -18,17 +18,20 @@ from augment.data.images import file_sha256, read_image, read_mask
 from augment.data.layouts import read_category
 from augment.detectors.base import AnomalyMap
 from augment.errors import TargetError, WorkspaceError
-from augment.jobs.benchmark import MEAN, SCORES, benchmark, with_means
+from augment.jobs.benchmark import benchmark
+from augment.jobs.columns import Column, columns_of, generators_of
+from augment.jobs.trainings import SCORES
 from augment.recipe import BenchmarkConfig, Recipe
 from augment.registry import DETECTORS
 from augment.workspace import Manifest, Run, Workspace
 
-RECIPE = Recipe(benchmark=BenchmarkConfig(detectors=("dark",)))
+RECIPE = Recipe(benchmark=BenchmarkConfig(detectors=("dark",), resamples=20))
 
 
 class DarkDetector:
     """Scores a pixel by how dark it is; counts its trainings and can fail in one."""
 
+    uses_anomalies: ClassVar[bool] = True
     trained: ClassVar[list[int]] = []
     fail_at: ClassVar[int | None] = None
 
@@ -36,14 +39,25 @@ class DarkDetector:
         assert device == "cpu"
         self.seed = seed
 
-    def fit(self, train, progress):
+    def estimate(self, train):
+        return 90.0
+
+    def fit(self, train, progress, checkpoint=None):
         if len(self.trained) == self.fail_at:
             raise KeyboardInterrupt
         self.trained.append(len(train))
+        if checkpoint is not None:  # the first of two checks is the better one
+            self.sign = 1
+            checkpoint()
+            self.sign = -1
+            checkpoint()
+
+    sign = 1
 
     def predict(self, images):
         for image in images:
             scores = 255 - np.asarray(image[::2, ::2].mean(axis=2), dtype=np.float32) - self.seed
+            scores *= self.sign
             yield AnomalyMap(scores, float(scores.max()))
 
 
@@ -94,33 +108,38 @@ def run(category, workspace, recipe=RECIPE, **options):
     return benchmark([category], recipe, workspace, device="cpu", **options)
 
 
-def test_rows_of_both_trainings_folds_defects_and_means(category, workspace):
-    result = run(category, workspace)
-    rows = result.rows
+def with_settings(**settings):
+    return replace(RECIPE, benchmark=replace(RECIPE.benchmark, **settings))
+
+
+def test_rows_of_both_columns_folds_and_defects(category, workspace):
+    rows = run(category, workspace).rows
     assert DarkDetector.trained == [6 + 4, 6 + 4 + 6] * 2
     pooled = rows[rows["defect"] == "all"]
-    assert list(zip(pooled["fold"], pooled["training"], strict=True)) == [
-        (fold, training) for fold in ("0", "1", MEAN) for training in ("real-only", "real+synthetic")
+    assert list(zip(pooled["fold"], pooled["column"], strict=True)) == [
+        (fold, column) for fold in ("0", "1") for column in ("real-only", "real+augment")
     ]
-    assert set(rows["defect"]) == {"all", "scratch", "spot"}
-    assert pooled["n_real"].tolist() == [4] * 6 and pooled["n_synthetic"].tolist() == [0, 6] * 3
+    assert set(rows["defect"]) == {"all", "scratch", "spot"} and set(rows["epoch"]) == {"last"}
+    assert pooled["n_real"].tolist() == [4] * 4 and pooled["n_synthetic"].tolist() == [0, 6] * 2
     assert pooled["n_test"].iloc[0] == 4 + 3 and pooled["n_good"].iloc[0] == 6
     assert rows[rows["defect"] == "spot"]["n_real"].iloc[0] == 2
     assert rows[list(SCORES)].apply(lambda column: column.between(0, 1)).all(axis=None)
-    means = pooled[list(SCORES)].to_numpy()
-    np.testing.assert_allclose(means[4:], (means[:2] + means[2:4]) / 2)
 
 
 def test_results_are_written_and_alike(category, workspace):
     result = run(category, workspace, fold=0)
     assert result.folder == workspace.benchmark_folder("parts/washer", "dark")
     table = pd.read_csv(result.csv)
-    assert json.loads(result.json.read_text()) == json.loads(result.rows.to_json(orient="records"))
+    stored = json.loads((result.folder / "scores.json").read_text())
+    assert stored == json.loads(result.rows.to_json(orient="records"))
     assert len(table) == len(result.rows) == 6
-    assert Image.open(result.picture).width > 800
-    assert (result.folder / "scores.png").is_file()
-    text = result.table()
-    assert len(text.splitlines()) == 2 + 2 and "pixel_aupro" in text and "scratch" not in text
+    assert Image.open(result.folder / "maps.png").width > 800
+    assert "no evidence" in result.page.read_text(encoding="utf-8")
+    for name in ("scores.png", "scores.md", "scores.tex", "verdicts.json"):
+        assert (result.folder / name).stat().st_size > 100
+    assert result.text("csv") == result.csv.read_text().rstrip()
+    assert "pixel AP +0.0 [+0.0, +0.0]" in result.text()
+    assert result.text("latex").startswith("\\begin")
 
 
 def test_scores_do_not_depend_on_when_a_row_was_made(category, workspace):
@@ -130,6 +149,58 @@ def test_scores_do_not_depend_on_when_a_row_was_made(category, workspace):
     pd.testing.assert_frame_equal(whole, again)
     run(category, workspace, force=True)
     assert len(DarkDetector.trained) == 8
+
+
+def test_columns_of_numbers_baselines_and_synthetic_alone():
+    config = BenchmarkConfig(n=(0, 25), baselines=("cutpaste",), synthetic_only=True)
+    names = [column.key for column in columns_of(config, generators_of(config, "disentangled_inversion"))]
+    assert names == [
+        "real-only",
+        "real+augment n=25",
+        "augment-only n=25",
+        "real+cutpaste n=25",
+        "cutpaste-only n=25",
+    ]
+    assert list(generators_of(config, "cutpaste")) == ["cutpaste"]
+    assert columns_of(BenchmarkConfig(), ["augment"]) == [Column(), Column("augment")]
+
+
+def test_the_number_of_images_is_a_sweep(category, workspace):
+    rows = run(category, workspace, with_settings(n=(0, 1, 3)), fold=0).rows
+    assert DarkDetector.trained == [10, 12, 16]
+    pooled = rows[rows["defect"] == "all"]
+    assert pooled["n_synthetic"].tolist() == [0, 2, 6]
+    with pytest.raises(WorkspaceError, match="augment synthesize -n 9"):
+        run(category, workspace, with_settings(n=(9,)), fold=0)
+
+
+def test_synthetic_alone_leaves_the_real_defects_out(category, workspace):
+    rows = run(category, workspace, with_settings(synthetic_only=True), fold=0).rows
+    assert DarkDetector.trained == [10, 16, 12]
+    alone = rows[(rows["column"] == "augment-only") & (rows["defect"] == "all")].iloc[0]
+    assert alone["n_real"] == 0 and alone["n_synthetic"] == 6
+
+
+def test_a_detector_of_normal_images_is_trained_once(category, workspace, monkeypatch):
+    monkeypatch.setattr(DarkDetector, "uses_anomalies", False)
+    result = run(category, workspace, fold=0)
+    assert len(DarkDetector.trained) == 1 and set(result.rows["column"]) == {"real-only"}
+    assert result.verdicts == []
+
+
+def test_the_oracle_is_a_row_of_its_own(category, workspace):
+    rows = run(category, workspace, with_settings(oracle_checks=2), fold=0).rows
+    pooled = rows[(rows["defect"] == "all") & (rows["column"] == "real-only")].set_index("epoch")
+    assert set(pooled.index) == {"last", "oracle"}
+    assert pooled["pixel_ap"]["oracle"] > pooled["pixel_ap"]["last"]
+
+
+def test_it_says_how_long_it_will_take(category, workspace):
+    lines = []
+    run(category, workspace, fold=0, say=lines.append)
+    assert lines[0] == "2 trainings to do (dark about 90 s each); 3 min left"
+    assert lines[1].startswith("1/2 dark, parts/washer, fold0/seed0/real-only: pixel AP ")
+    assert len(lines) == 3 and "left" not in lines[2]
 
 
 def test_a_killed_benchmark_redoes_only_what_is_unfinished(category, workspace):
@@ -157,16 +228,11 @@ def test_more_synthetic_images_redo_only_the_trainings_on_them(category, workspa
 def test_more_seeds_extend_and_other_settings_are_refused(category, workspace):
     run(category, workspace, fold=0)
     seeds = replace(RECIPE, benchmark=replace(RECIPE.benchmark, seeds=(0, 5)))
-    assert set(run(category, workspace, seeds, fold=0).rows["seed"]) == {"0", "5", MEAN}
+    assert set(run(category, workspace, seeds, fold=0).rows["seed"]) == {"0", "5"}
     assert len(DarkDetector.trained) == 4
     other = replace(RECIPE, benchmark=replace(RECIPE.benchmark, aupro_limit=0.1))
     with pytest.raises(WorkspaceError, match=r"aupro_limit.*--force"):
         run(category, workspace, other, fold=0)
-
-
-def test_synthetic_per_defect_limits_them(category, workspace):
-    recipe = replace(RECIPE, benchmark=replace(RECIPE.benchmark, synthetic_per_defect=1))
-    assert run(category, workspace, recipe, fold=1).rows["n_synthetic"].max() == 2
 
 
 def test_only_defects_with_synthetic_images_count(category, workspace):
@@ -205,7 +271,7 @@ def test_a_fit_that_saw_test_images_is_refused(category, workspace):
 
 def test_a_copy_of_a_test_image_is_not_trained_on(category, workspace, caplog):
     shutil.copy(category.test_good[0].image, category.train_good[2].image)
-    part = make_split(category, RECIPE, workspace, 0)
+    part = make_split(category, RECIPE, {"augment": workspace}, 0)
     assert len(part.good) == 5 and category.train_good[2] not in part.good
     assert str(category.train_good[2].image) in caplog.text
 
@@ -228,26 +294,13 @@ def test_an_unknown_detector_is_found_at_once(category, workspace):
     assert DarkDetector.trained == []
 
 
-def test_several_categories_get_a_mean(tmp_path, category, workspace):
+def test_several_categories_share_a_table(tmp_path, category, workspace):
     other = replace(category, name="nut")
     synthesize(workspace, other, 0)
     result = benchmark([category, other], RECIPE, workspace, fold=0, device="cpu")
     assert result.folder == workspace.root / "benchmarks"
     pooled = result.rows[result.rows["defect"] == "all"]
-    assert pooled["category"].tolist() == ["parts/washer"] * 2 + ["parts/nut"] * 2 + [MEAN] * 2
-    for path in (result.csv, result.json, result.picture):
+    assert pooled["category"].tolist() == ["parts/washer"] * 2 + ["parts/nut"] * 2
+    assert len(result.verdicts) == 2
+    for path in (result.csv, result.page):
         assert path.is_file()
-
-
-def test_means_weigh_categories_alike():
-    keys = {"defect": "all", "detector": "dark", "training": "real-only", "fold": "0"}
-    rows = pd.DataFrame(
-        [
-            {"category": "a", **keys, "seed": "0", "pixel_ap": 0.0},
-            {"category": "a", **keys, "seed": "1", "pixel_ap": 0.2},
-            {"category": "b", **keys, "seed": "0", "pixel_ap": 0.9},
-        ]
-    )
-    result = with_means(rows)
-    assert result["category"].tolist() == ["a", "a", "b", "a", "b", MEAN]
-    assert result["pixel_ap"].tolist() == pytest.approx([0, 0.2, 0.9, 0.1, 0.9, 0.5])
