@@ -26,7 +26,9 @@ def _numbers(ctx: click.Context, parameter: click.Parameter, value: str | None) 
     except ValueError:
         numbers = (-1,)
     if any(number < 0 for number in numbers):
-        raise click.BadParameter("expected whole numbers with commas between, as in 0,25,100.", ctx, parameter)
+        raise click.BadParameter(
+            "expected whole numbers with commas between, as in 0,25,100.", ctx, parameter
+        )
     return numbers
 
 
@@ -231,25 +233,69 @@ def synthesize(
 @_workspace
 @_fold_option(["0", "1"], None, "Only this fold. [default: every fold with synthetic images]")
 @_settings
-@option("Settings", "--detector", "-d", "detectors", multiple=True, metavar="NAME",
-        help="Detector to train; see `augment list detectors`. Repeatable. [default: the recipe's]")
-@option("Settings", "--baseline", "-b", "baselines", multiple=True, metavar="NAME",
-        help="Method to compare with; see `augment list methods`. Painted with the same masks and number. "
-             "Repeatable.")
-@option("Settings", "--number", "-n", metavar="N[,N...]", callback=_numbers,
-        help="Synthetic images of each defect; one training for each number. [default: all there are]")
-@option("Settings", "--synthetic-only", is_flag=True, help="Also train on synthetic images without real ones.")
-@option("Settings", "--oracle", is_flag=True,
-        help="Also show the epoch that is best on the test set, as papers do: ten checks a training.")
-@option("Settings", "--weights", type=click.Path(exists=True, dir_okay=False), metavar="FILE",
-        help="Local weights of the detectors' feature network, in place of a download.")
-@option("Run", "--seed", "seeds", type=click.IntRange(min=0), multiple=True, show_default=False,
-        help="Training seed. Repeatable. [default: the recipe's]")
+@option(
+    "Settings",
+    "--detector",
+    "-d",
+    "detectors",
+    multiple=True,
+    metavar="NAME",
+    help="Detector to train; see `augment list detectors`. Repeatable. [default: the recipe's]",
+)
+@option(
+    "Settings",
+    "--baseline",
+    "-b",
+    "baselines",
+    multiple=True,
+    metavar="NAME",
+    help="Method to compare with; see `augment list methods`. Painted with the same masks and number. "
+    "Repeatable.",
+)
+@option(
+    "Settings",
+    "--number",
+    "-n",
+    metavar="N[,N...]",
+    callback=_numbers,
+    help="Synthetic images of each defect; one training for each number. [default: all there are]",
+)
+@option(
+    "Settings", "--synthetic-only", is_flag=True, help="Also train on synthetic images without real ones."
+)
+@option(
+    "Settings",
+    "--oracle",
+    is_flag=True,
+    help="Also show the epoch that is best on the test set, as papers do: ten checks a training.",
+)
+@option(
+    "Settings",
+    "--weights",
+    type=click.Path(exists=True, dir_okay=False),
+    metavar="FILE",
+    help="Local weights of the detectors' feature network, in place of a download.",
+)
+@option(
+    "Run",
+    "--seed",
+    "seeds",
+    type=click.IntRange(min=0),
+    multiple=True,
+    show_default=False,
+    help="Training seed. Repeatable. [default: the recipe's]",
+)
 @_device
 @_force
 @_dry_run
-@option("Output", "--format", "form", type=click.Choice(["table", "markdown", "latex", "csv"]), default="table",
-        help="How the scores are printed; all are written as files too.")
+@option(
+    "Output",
+    "--format",
+    "form",
+    type=click.Choice(["table", "markdown", "latex", "csv"]),
+    default="table",
+    help="How the scores are printed; all are written as files too.",
+)
 @output_options
 def benchmark(
     categories: tuple[str, ...],

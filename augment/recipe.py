@@ -150,7 +150,9 @@ class BenchmarkConfig:
 
     detectors: tuple[str, ...] = ("unet",)
     seeds: tuple[int, ...] = (0,)
-    n: tuple[int, ...] = ()  # synthetic images of each defect, one training for each number; (): all there are
+    n: tuple[
+        int, ...
+    ] = ()  # synthetic images of each defect, one training for each number; (): all there are
     baselines: tuple[str, ...] = ()  # methods compared with, painted with the same masks, numbers and seed
     synthetic_only: bool = False  # also train on the synthetic images without the real ones
     resamples: int = 1000  # of the test images, for the interval of each difference to real-only

@@ -86,9 +86,7 @@ class Split:
         return hashlib.sha256("\n".join([*parts, str(len(self.test))]).encode()).hexdigest()
 
 
-def make_split(
-    category: Category, recipe: Recipe, workspaces: Mapping[str, Workspace], fold: int
-) -> Split:
+def make_split(category: Category, recipe: Recipe, workspaces: Mapping[str, Workspace], fold: int) -> Split:
     """What a fold trains and tests on: the defects that have synthetic images, and proof that nothing leaked.
 
     A good training image that is, byte for byte, a test image is left out, with a warning.

@@ -38,6 +38,7 @@ def benchmark(
     fold: int | None = None,
     device: str = "auto",
     force: bool = False,
+    sets: Mapping[str, Workspace] | None = None,
     progress: Progress = no_progress,
     say: Callable[[str], None] = lambda line: None,
 ) -> BenchmarkResult:
@@ -46,11 +47,13 @@ def benchmark(
     Args:
         categories: whose synthetic images are in the workspace.
         recipe: its `data` and `benchmark` sections are used; `fit.method` names the column.
-        workspace: where synthetic sets are read and results written; baselines are fitted and painted in it.
+        workspace: where synthetic sets are read and results written.
         detectors: names; None = the recipe's.
         fold: the one to run; None = every fold of the protocol that has a finished synthetic set.
         device: "auto" or a torch device.
         force: score anew what is there.
+        sets: column name -> workspace whose synthetic images it holds; None = the workspace's own. The first
+            says which folds and defects are benchmarked, and what the baselines' masks are.
         progress: makes the bars.
         say: is told how long it will take, and each training's place in the whole.
 
@@ -68,25 +71,26 @@ def benchmark(
         DETECTORS.get(name)  # a typo must not show only after the first detector's hours
     for name in recipe.benchmark.baselines:
         METHODS.get(name)
-    generators = generators_of(recipe.benchmark, recipe.fit.method)
+    own, *baselines = generators_of(recipe.benchmark, recipe.fit.method)
+    sets = dict(sets or {own: workspace})
+    first = next(iter(sets.values()))
+    generators = [*sets, *baselines]
     tasks = []
     for category in categories:
         splits = []
-        for number in finished_folds(category, recipe, workspace, fold):
-            spaces = {generator: workspace for generator in list(generators)[:1]}
+        for number in finished_folds(category, recipe, first, fold):
+            spaces = dict(sets)
             make_split(category, recipe, spaces, number)  # leaks are found before a baseline's hour
-            for generator, method in list(generators.items())[1:]:
-                say(f"{category.key}, fold {number}: {method}'s images")
-                spaces[generator] = paint_baseline(
-                    category, method, number, workspace, device=device, progress=progress
-                )
+            for name in baselines:
+                say(f"{category.key}, fold {number}: {name}'s images")
+                spaces[name] = paint_baseline(category, name, number, first, device=device, progress=progress)
             splits.append(make_split(category, recipe, spaces, number))
         tasks += [
             _Task(category, name, tuple(splits), workspace.benchmark_folder(category.key, name))
             for name in names
         ]
     for task in tasks:
-        task.open(recipe, list(generators), force)
+        task.open(recipe, generators, force)
     clock = _Clock(say, {task.detector: task.estimate(recipe, device) for task in tasks if task.todo()})
     clock.start([task.detector for task in tasks for _ in task.todo()])
     comparisons = [task.run(recipe, device, progress, clock) for task in tasks]

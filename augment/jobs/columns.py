@@ -39,10 +39,10 @@ class Column:
         return self.name if self.n is None else f"{self.name} n={self.n}"
 
 
-def generators_of(config: BenchmarkConfig, method: str) -> dict[str, str]:
-    """Name in the table -> method, the recipe's own first, then the baselines without it."""
+def generators_of(config: BenchmarkConfig, method: str) -> list[str]:
+    """Names in the table: the recipe's own method, which is called "augment", then the baselines."""
     own = OWN if method == DEFAULT_METHOD else method
-    return {own: method} | {name: name for name in config.baselines if name != method}
+    return [own, *(name for name in dict.fromkeys(config.baselines) if name != method)]
 
 
 def columns_of(config: BenchmarkConfig, generators: Sequence[str]) -> list[Column]:

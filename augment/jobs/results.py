@@ -151,9 +151,7 @@ def curves_of(comparison: Comparison, recipe: Recipe) -> dict[str, dict[str, Cur
     curves = {}
     for column in comparison.columns:
         found = comparison.tested[part.fold, seed, column.key].map_set(part.test)
-        curves[column.key] = detection_curves(
-            found.maps, found.masks, found.image_scores, found.image_labels
-        )
+        curves[column.key] = detection_curves(found.maps, found.masks, found.image_scores, found.image_labels)
     return curves
 
 

@@ -161,7 +161,7 @@ def test_columns_of_numbers_baselines_and_synthetic_alone():
         "real+cutpaste n=25",
         "cutpaste-only n=25",
     ]
-    assert list(generators_of(config, "cutpaste")) == ["cutpaste"]
+    assert generators_of(config, "cutpaste") == ["cutpaste"]
     assert columns_of(BenchmarkConfig(), ["augment"]) == [Column(), Column("augment")]
 
 
@@ -172,6 +172,14 @@ def test_the_number_of_images_is_a_sweep(category, workspace):
     assert pooled["n_synthetic"].tolist() == [0, 2, 6]
     with pytest.raises(WorkspaceError, match="augment synthesize -n 9"):
         run(category, workspace, with_settings(n=(9,)), fold=0)
+
+
+def test_another_synthetic_set_is_a_column(category, workspace, tmp_path):
+    other = Workspace(tmp_path / "other")
+    synthesize(other, category, 0, count=2)
+    rows = run(category, workspace, fold=0, sets={"augment": workspace, "unrefined": other}).rows
+    assert DarkDetector.trained == [10, 16, 14]
+    assert list(rows["column"].unique()) == ["real-only", "real+augment", "real+unrefined"]
 
 
 def test_synthetic_alone_leaves_the_real_defects_out(category, workspace):
