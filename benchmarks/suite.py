@@ -4,9 +4,9 @@
     python benchmarks/suite.py inversion --category magnetic_tile/tile --types crack --scratch SCRATCH
 
 A suite is a YAML file in `benchmarks/suites`: a recipe, settings for all variants (`set`), and for each
-variant the settings it changes. Variants whose fits do not differ share one fit. Each is painted in a workspace of its own and
-compared as a column "real+VARIANT" beside "real-only", on the same folds, seeds and test images, with the
-interval of each difference. What is finished in the scratch folder is kept.
+variant the settings it changes. Variants whose fits do not differ share one fit. Each is painted in a
+workspace of its own and compared as a column "real+VARIANT" beside "real-only", on the same folds, seeds and
+test images, with the interval of each difference. What is finished in the scratch folder is kept.
 """
 
 from __future__ import annotations

@@ -17,7 +17,6 @@ from augment.errors import WorkspaceError
 from augment.recipe import Recipe
 from augment.workspace import Manifest, Run, Workspace, fold_name
 
-
 _log = logging.getLogger(__name__)
 
 

@@ -214,10 +214,9 @@ class _Clock:
         """Announce a finished training."""
         self.left.remove(detector)
         self.seconds[detector] = row["seconds"]
-        self.say(
-            f"{self.total - len(self.left)}/{self.total} {detector}, {name}: pixel AP {100 * row['pixel_ap']:.1f}, "
-            f"image AUROC {100 * row['image_auroc']:.1f}, {_duration(row['seconds'])}{self._remaining()}"
-        )
+        place = f"{self.total - len(self.left)}/{self.total}"
+        scores = f"pixel AP {100 * row['pixel_ap']:.1f}, image AUROC {100 * row['image_auroc']:.1f}"
+        self.say(f"{place} {detector}, {name}: {scores}, {_duration(row['seconds'])}{self._remaining()}")
 
     def _remaining(self) -> str:
         known = [self.seconds[name] for name in self.left if self.seconds[name] is not None]

@@ -14,7 +14,7 @@ from augment.data.held_out import Split
 from augment.data.images import read_image
 from augment.data.sample import Category
 from augment.jobs.columns import REAL_ONLY, Column
-from augment.jobs.trainings import ALL, LAST, SCORES, Tested, truth
+from augment.jobs.trainings import ALL, LAST, Tested, truth
 from augment.metrics.bootstrap import Interval, paired_bootstrap, verdict
 from augment.metrics.curves import Curve, detection_curves
 from augment.metrics.detection import average_precision, operating_points
@@ -133,9 +133,10 @@ def write_results(folder: Path, comparisons: Sequence[Comparison], recipe: Recip
     first = comparisons[0]
     shown = cases_of(first, recipe)
     map_sheet(shown, folder / "maps.png")
+    names = ", ".join(dict.fromkeys(comparison.category.key for comparison in comparisons))
     benchmark_page(
         result.page,
-        title=f"{', '.join(dict.fromkeys(c.category.key for c in comparisons))}: do the synthetic images help?",
+        title=f"{names}: do the synthetic images help?",
         rows=rows,
         verdicts=list(map(str, verdicts)),
         curves=curves_of(first, recipe) if len(comparisons) == 1 else {},
