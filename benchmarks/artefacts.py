@@ -48,7 +48,8 @@ from augment.data.windows import Window, crop, paste, window_around
 from augment.devices import choose_device
 from augment.jobs.adapt import adapt
 from augment.jobs.painting import Painted, PaintJob, as_tensor, paint
-from augment.metrics.detection import auroc, operating_points
+from augment.metrics.detection import auroc
+from augment.metrics.operating_points import operating_points
 from augment.progress import make_progress
 from augment.recipe import Recipe, load_recipe
 from augment.registry import METHODS

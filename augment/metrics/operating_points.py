@@ -1,0 +1,182 @@
+"""What a detector finds and falsely raises at each threshold that matters: the one sort behind the scores.
+
+A score changes only at the scores of anomalous pixels, and these are few. So the many background scores are
+sorted alone, as bare values (no indices are carried), and the anomalous ones are looked up in them. Ranks
+add: a large test set's background is sorted in chunks, one after the other in the same buffer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import cv2
+import numpy as np
+
+from augment.errors import DataError
+
+_CHUNK = 1 << 27  # background scores sorted at a time, at most: 512 MiB of float32
+_BLOCK = 2048  # anomalous scores looked up at a time: their neighbourhood then stays in the cache
+
+
+@dataclass(frozen=True)
+class OperatingPoints:
+    """What is found, and what is raised falsely, at each of K anomalous scores, strictest first.
+
+    "At t" means that every score >= t counts as anomalous. The arrays have shape (K,), or (..., K) for many
+    test sets at the same thresholds; then `anomalous` and `background` have shape (...).
+
+    Attributes:
+        thresholds: the distinct anomalous scores, falling, (K,).
+        true_positives: anomalous scores >= t.
+        false_positives: background scores >= t.
+        false_positives_above: background scores > t.
+        overlap: mean share of a defect region found at t, in [0, 1]; without regions, the share of all.
+        anomalous: number of anomalous scores.
+        background: number of background scores.
+    """
+
+    thresholds: np.ndarray
+    true_positives: np.ndarray
+    false_positives: np.ndarray
+    false_positives_above: np.ndarray
+    overlap: np.ndarray
+    anomalous: int | np.ndarray
+    background: int | np.ndarray
+
+
+def operating_points(
+    anomalous: np.ndarray,
+    background: np.ndarray | Iterable[np.ndarray],
+    regions: np.ndarray | None = None,
+) -> OperatingPoints:
+    """Rank the anomalous scores among the background's: the one sort behind every score here.
+
+    Args:
+        anomalous: (P,) scores of the anomalous pixels or images.
+        background: (Q,) scores of the normal ones, of the same dtype, or chunks of them; sorted in place.
+        regions: (P,) int, the number (from 0) of the defect region of each. None: each is its own region.
+
+    Raises:
+        DataError: a score is NaN.
+    """
+    falling, regions = _falling(anomalous, regions)
+    _refuse_nan(falling)
+    last = np.append(np.flatnonzero(falling[1:] != falling[:-1]), np.arange(falling.size)[-1:])
+    thresholds = falling[last]  # `last`: where, in `falling`, a run of equal scores ends
+    if regions is None:
+        overlap = (last + 1) / max(falling.size, 1)
+    else:
+        sizes = np.bincount(regions)
+        overlap = np.minimum(np.cumsum((1 / sizes / sizes.size)[regions])[last], 1.0)
+
+    below, not_above = np.zeros((2, last.size), dtype=np.int64)
+    total = 0
+    for chunk in [background] if isinstance(background, np.ndarray) else background:
+        chunk.sort()
+        _refuse_nan(chunk)
+        _add_ranks(chunk, thresholds[::-1], below[::-1], not_above[::-1])
+        total += chunk.size
+    return OperatingPoints(
+        thresholds=thresholds,
+        true_positives=last + 1,
+        false_positives=np.subtract(total, below, out=below),
+        false_positives_above=np.subtract(total, not_above, out=not_above),
+        overlap=overlap,
+        anomalous=falling.size,
+        background=total,
+    )
+
+
+def image_points(image_scores: Sequence[float], image_labels: Sequence[bool]) -> OperatingPoints:
+    """Operating points of the images (arguments and errors as for `detection_scores`)."""
+    scores = np.asarray(image_scores, dtype=np.float64)
+    labels = np.asarray(image_labels, dtype=bool)
+    return operating_points(scores[labels], scores[~labels])
+
+
+def pixel_points(maps: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> OperatingPoints:
+    """Operating points of all pixels (arguments and errors as for `detection_scores`)."""
+    anomalous, regions, background = [np.empty(0, np.float32)], [np.empty(0, np.int32)], []
+    count = 0
+    for index, (anomaly_map, mask) in enumerate(zip(maps, masks, strict=True)):
+        anomaly_map, mask = np.asarray(anomaly_map), np.asarray(mask) != 0
+        if anomaly_map.shape != mask.shape:
+            raise DataError(f"Map {index} has shape {anomaly_map.shape}, but its mask {mask.shape}.")
+        scores, labels = defect_pixels(anomaly_map, mask)
+        anomalous.append(scores)
+        regions.append(labels + count)
+        background.append(mask.size - scores.size)
+        count += labels.max(initial=-1) + 1
+    anomalous = np.concatenate(anomalous)
+    chunks = _background_chunks(maps, masks, background, anomalous.dtype)
+    return operating_points(anomalous, chunks, np.concatenate(regions))
+
+
+def defect_pixels(anomaly_map: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The scores (P,) of a mask's pixels, and the number (P,) int32 of the region that each belongs to.
+
+    A region is an 8-connected component of the mask (H, W) bool; they are numbered from 0.
+    """
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not rows.size:
+        return np.empty(0, anomaly_map.dtype), np.empty(0, np.int32)
+    box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    mask = mask[box]
+    labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)[1]
+    return anomaly_map[box][mask], labels[mask] - 1
+
+
+def _background_chunks(
+    maps: Sequence[np.ndarray], masks: Sequence[np.ndarray], counts: Sequence[int], dtype: np.dtype
+) -> Iterator[np.ndarray]:
+    """The background scores of whole images, `counts` of them each, in chunks that share one buffer."""
+    buffer = np.empty(max(min(sum(counts), _CHUNK), *counts, 0), dtype)
+    filled = 0
+    for anomaly_map, mask, count in zip(maps, masks, counts, strict=True):
+        if filled + count > buffer.size:
+            yield buffer[:filled]
+            filled = 0
+        anomaly_map = np.asarray(anomaly_map)
+        normal = anomaly_map.ravel() if count == anomaly_map.size else anomaly_map[np.asarray(mask) == 0]
+        buffer[filled : filled + count] = normal
+        filled += count
+    yield buffer[:filled]
+
+
+def _falling(scores: np.ndarray, regions: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
+    """The scores, highest first, and the regions in the same order."""
+    if regions is None:
+        return np.sort(scores)[::-1], None
+    if scores.dtype != np.float32:
+        order = np.argsort(scores)[::-1]
+        return scores[order], regions[order]
+    # One sort of 64-bit words, the score above the region, is three times as fast as an argsort.
+    words = _swap_negative(scores.view(np.int32)).astype(np.int64) << 32
+    words |= regions
+    words.sort()
+    words = words[::-1]
+    return _swap_negative((words >> 32).astype(np.int32)).view(np.float32), words & 0xFFFFFFFF
+
+
+def _swap_negative(bits: np.ndarray) -> np.ndarray:
+    """The bits of float32, as int32, to integers that rise as the floats do; and back."""
+    return bits ^ (bits >> 31 & 0x7FFFFFFF)
+
+
+def _add_ranks(rising: np.ndarray, thresholds: np.ndarray, below: np.ndarray, not_above: np.ndarray) -> None:
+    """Add to `below` and `not_above` how many of the scores are < and <= each threshold; both inputs rise."""
+    edges = np.append(np.searchsorted(rising, thresholds[::_BLOCK]), rising.size)
+    for start, (low, high) in zip(range(0, thresholds.size, _BLOCK), pairwise(edges), strict=True):
+        block, near = slice(start, start + _BLOCK), rising[low:high]
+        below[block] += low + np.searchsorted(near, thresholds[block], side="left")
+        not_above[block] += low + np.searchsorted(near, thresholds[block], side="right")
+
+
+def _refuse_nan(sorted_scores: np.ndarray) -> None:
+    """Raise where the scores hold NaN: once sorted, it stands at an end."""
+    if np.isnan(sorted_scores[:1]).any() or np.isnan(sorted_scores[-1:]).any():
+        raise DataError(
+            "A detector's score is NaN, so nothing can be ranked: its training has probably diverged."
+        )
