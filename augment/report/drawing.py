@@ -13,6 +13,7 @@ from augment.workspace.files import atomic_path
 # Okabe and Ito's palette: distinct for colour-blind readers.
 INK, MUTED, RULE, PAPER = "#1f2933", "#66727f", "#dde2e7", "#ffffff"
 BLUE, ORANGE = "#0072b2", "#d55e00"
+SERIES = (BLUE, ORANGE, "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7a5195", "#8c6d31")  # a colour a column
 TARGET_COLOUR, REFINED_COLOUR = (0, 190, 255), (255, 80, 200)
 
 FINE = 3  # curves are drawn this many times too large and shrunk, which smooths them

@@ -1,4 +1,4 @@
-"""The picture a benchmark ends with: test images beside the truth and the maps of each training."""
+"""The picture a benchmark ends with: test images beside the truth and the maps of each column."""
 
 from __future__ import annotations
 
@@ -29,31 +29,31 @@ _HEAT = np.array(
 
 
 def map_sheet(rows: Sequence[Mapping[str, Any]], path: Path) -> Path:
-    """Draw up to 20 test images: image, truth, and one anomaly map a training.
+    """Draw up to 20 test images: image, truth, and one anomaly map for each column.
 
     Colours run from the lowest to the highest score within a column, so a normal image stays dark.
 
     Args:
-        rows: `image` uint8 (H, W[, 3]), `mask` bool (H, W), `caption`, and `maps`: training -> float (h, w).
-            All rows have the same trainings.
+        rows: `image` uint8 (H, W[, 3]), `mask` bool (H, W), `caption`, and `maps`: column -> float (h, w).
+            All rows have the same columns. A `kind` ("best", "worst") is put before the caption.
         path: PNG to write.
 
     Raises:
         WorkspaceError: the file cannot be written.
     """
     rows = rows[:_MAX_ROWS]
-    trainings = list(rows[0]["maps"])
-    names = ["test image", "truth", *trainings]
-    ranges = {name: _range([row["maps"][name] for row in rows]) for name in trainings}
+    columns = list(rows[0]["maps"])
+    names = ["test image", "truth", *columns]
+    ranges = {name: score_range([row["maps"][name] for row in rows]) for name in columns}
     width = 2 * _MARGIN + len(names) * (_CELL + _GAP) - _GAP
     height = _MARGIN // 2 + _HEADER + len(rows) * (_CELL + _CAPTION + _GAP) + _MARGIN
     sheet = Image.new("RGB", (width, height), PAPER)
     draw = ImageDraw.Draw(sheet)
-    for column, name in enumerate(names):
+    for place, name in enumerate(names):
         write(
             draw,
-            (_MARGIN + column * (_CELL + _GAP) + _CELL / 2, _MARGIN / 2 + _HEADER / 2),
-            name,
+            (_MARGIN + place * (_CELL + _GAP) + _CELL / 2, _MARGIN / 2 + _HEADER / 2),
+            fit_text(name, 16, _CELL),
             16,
             anchor="mm",
         )
@@ -63,22 +63,24 @@ def map_sheet(rows: Sequence[Mapping[str, Any]], path: Path) -> Path:
         size = max(1, round(row["image"].shape[1] * scale)), max(1, round(row["image"].shape[0] * scale))
         image = shrink(row["image"], *size)
         cells = [image, overlay(image, shrink_mask(row["mask"], *size), TARGET_COLOUR)]
-        for name in trainings:
-            heat = Image.fromarray(_coloured(row["maps"][name], *ranges[name]))
+        for name in columns:
+            heat = Image.fromarray(coloured(row["maps"][name], *ranges[name]))
             cells.append(heat.resize(size, Image.Resampling.BILINEAR))
-        for column, cell in enumerate(cells):
-            x = _MARGIN + column * (_CELL + _GAP)
+        for place, cell in enumerate(cells):
+            x = _MARGIN + place * (_CELL + _GAP)
             sheet.paste(cell, (x + (_CELL - cell.width) // 2, top + (_CELL - cell.height) // 2))
-        caption = fit_text(row["caption"], 13, width - 2 * _MARGIN)
+        caption = f"{row['kind']}: {row['caption']}" if "kind" in row else row["caption"]
+        caption = fit_text(caption, 13, width - 2 * _MARGIN)
         write(draw, (_MARGIN, top + _CELL + _CAPTION / 2), caption, 13, MUTED)
     return save_picture(sheet, path)
 
 
-def _range(maps: Sequence[np.ndarray]) -> tuple[float, float]:
+def score_range(maps: Sequence[np.ndarray]) -> tuple[float, float]:
+    """The lowest and the highest score of some maps."""
     return min(float(m.min()) for m in maps), max(float(m.max()) for m in maps)
 
 
-def _coloured(anomaly_map: np.ndarray, low: float, high: float) -> np.ndarray:
+def coloured(anomaly_map: np.ndarray, low: float, high: float) -> np.ndarray:
     """(h, w) scores as uint8 (h, w, 3); `low` is darkest, `high` lightest."""
     share = (anomaly_map.astype(np.float64) - low) / max(high - low, 1e-12)
     stops = np.linspace(0, 1, len(_HEAT))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,10 +16,10 @@ from augment.report.drawing import (
     FINE,
     INK,
     MUTED,
-    ORANGE,
     PAPER,
     REFINED_COLOUR,
     RULE,
+    SERIES,
     TARGET_COLOUR,
     fit_text,
     overlay,
@@ -28,6 +29,7 @@ from augment.report.drawing import (
     text_width,
     write,
 )
+from augment.report.tables import SCORES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -170,59 +172,56 @@ def _round_up(value: float) -> float:
     return next(step * power for step in (1, 2, 4, 6, 8, 10) if step * power >= value * (1 - 1e-9))
 
 
-_METRICS = {
-    "image_auroc": "image AUROC",
-    "image_ap": "image AP",
-    "image_f1": "image F1-max",
-    "pixel_auroc": "pixel AUROC",
-    "pixel_ap": "pixel AP",
-    "pixel_f1": "pixel F1-max",
-    "pixel_aupro": "pixel AUPRO",
-}
 _Label = tuple[tuple[float, float], str, int, str, str]  # position, text, size, colour, anchor
+_PLOT, _VALUE, _CHANGE = 500, 56, 64  # widths: of the scale from 0 to 100, of a value, of a difference
 
 
 def benchmark_picture(rows: pd.DataFrame, path: Path) -> Path:
-    """Draw each score with and without the synthetic images, one panel a category and detector.
+    """Draw each score of each column, one panel a category and detector, one colour a column.
 
     Args:
-        rows: columns `category`, `detector`, `training` ("real-only" or "real+synthetic") and the scores in
+        rows: columns `category`, `detector`, `column` (or `training`: "real-only", ...) and the scores in
             [0, 1]; several rows of one panel (seeds, folds) are averaged.
         path: PNG to write.
 
     Raises:
         WorkspaceError: the file cannot be written.
     """
-    scores = [name for name in _METRICS if name in rows]
-    means = rows.groupby(["category", "detector", "training"], sort=False)[scores].mean() * 100
+    rows = rows.rename(columns={"training": "column"})
+    scores = [name for name in SCORES if name in rows]
+    means = rows.groupby(["category", "detector", "column"], sort=False)[scores].mean() * 100
     panels = list(dict.fromkeys(index[:2] for index in means.index))
-    width, left, right, line, title = 860, 150, 210, 30, 46
+    columns = list(dict.fromkeys(rows["column"]))
+    left, line, title, header = 150, 30, 46, 56
+    right = 34 + _VALUE * len(columns) + (_CHANGE if len(columns) == 2 else 0)
+    width = left + _PLOT + right
     panel_height = title + line * len(scores) + 34
-    height = 56 + panel_height * len(panels) + 10
+    legend = _legend(columns, left, width - 24)
+    header += 28 * (legend[-1][1] if legend else 0)
+    height = header + panel_height * len(panels) + 10
     picture = Image.new("RGB", (width * FINE, height * FINE), PAPER)
     draw = ImageDraw.Draw(picture)
-    labels = _legend(draw, left)
-
-    def x_of(score: float) -> float:
-        return left + (width - left - right) * score / 100
+    labels: list[_Label] = []
+    for (x, row, text), colour in zip(legend, cycle(SERIES), strict=False):
+        y = 28 + 28 * row
+        draw.ellipse([x * FINE, (y - 7) * FINE, (x + 14) * FINE, (y + 7) * FINE], fill=colour)
+        labels.append(((x + 22, y), text, 15, INK, "lm"))
 
     for number, panel in enumerate(panels):
-        top = 56 + number * panel_height
+        top = header + number * panel_height
         category, detector = panel
         labels.append(((24, top + 18), f"{category} · {detector}", 17, INK, "lm"))
         bottom = top + title + line * len(scores)
         for tick in range(0, 101, 20):
-            x = x_of(tick) * FINE
-            draw.line([(x, (top + title - 8) * FINE), (x, bottom * FINE)], fill=RULE, width=FINE)
-            labels.append(((x_of(tick), bottom + 10), str(tick), 12, MUTED, "mm"))
+            x = left + _PLOT * tick / 100
+            draw.line([(x * FINE, (top + title - 8) * FINE), (x * FINE, bottom * FINE)], RULE, FINE)
+            labels.append(((x, bottom + 10), str(tick), 12, MUTED, "mm"))
         for order, score in enumerate(scores):
             y = top + title + line * (order + 0.5) - 4
-            pair = [
-                float(means[score].get((*panel, name), np.nan)) for name in ("real-only", "real+synthetic")
-            ]
-            _dumbbell(draw, x_of, y, pair)
-            labels.append(((left - 16, y), _METRICS[score], 14, INK, "rm"))
-            labels += _values(width - right + 14, y, pair)
+            values = [float(means[score].get((*panel, name), np.nan)) for name in columns]
+            _dots(draw, left, y, values)
+            labels.append(((left - 16, y), SCORES[score], 14, INK, "rm"))
+            labels += _values(left + _PLOT + 14, y, values)
     picture = picture.resize((width, height), Image.Resampling.LANCZOS)
     draw = ImageDraw.Draw(picture)
     for position, text, size, colour, anchor in labels:
@@ -230,35 +229,36 @@ def benchmark_picture(rows: pd.DataFrame, path: Path) -> Path:
     return save_picture(picture, path)
 
 
-def _dumbbell(
-    draw: ImageDraw.ImageDraw, x_of: Callable[[float], float], y: float, pair: Sequence[float]
-) -> None:
-    """Two dots on a line, from real-only to real+synthetic; a missing score (NaN) has no dot."""
-    xs = [x_of(score) * FINE for score in pair]
-    if all(map(math.isfinite, xs)):
-        draw.line([(xs[0], y * FINE), (xs[1], y * FINE)], fill="#b9c2cb", width=4 * FINE)
-    for x, colour in zip(xs, (BLUE, ORANGE), strict=True):
+def _dots(draw: ImageDraw.ImageDraw, left: float, y: float, values: Sequence[float]) -> None:
+    """A dot a column on a line from the lowest to the highest; a missing score (NaN) has no dot."""
+    xs = [(left + _PLOT * value / 100) * FINE for value in values]
+    found = [x for x in xs if math.isfinite(x)]
+    if len(found) > 1:
+        draw.line([(min(found), y * FINE), (max(found), y * FINE)], fill="#b9c2cb", width=4 * FINE)
+    r = (7 if len(values) == 2 else 6) * FINE
+    for x, colour in zip(xs, cycle(SERIES), strict=False):
         if math.isfinite(x):
-            r = 7 * FINE
-            draw.ellipse([x - r, y * FINE - r, x + r, y * FINE + r], fill=colour)
+            draw.ellipse([x - r, y * FINE - r, x + r, y * FINE + r], colour, PAPER, FINE)
 
 
-def _values(x: float, y: float, pair: Sequence[float]) -> list[_Label]:
-    """The two scores and their difference, as labels."""
-    real, both = (f"{score:.1f}" if math.isfinite(score) else "-" for score in pair)
-    change = pair[1] - pair[0]
-    labels = [((x + 42, y), real, 14, BLUE, "rm"), ((x + 98, y), both, 14, ORANGE, "rm")]
-    if math.isfinite(change):
-        labels.append(((x + 162, y), f"{change:+.1f}", 14, INK, "rm"))
+def _values(x: float, y: float, values: Sequence[float]) -> list[_Label]:
+    """The scores as labels and, of two columns, the difference."""
+    labels = []
+    for place, (value, colour) in enumerate(zip(values, cycle(SERIES), strict=False)):
+        text = f"{value:.1f}" if math.isfinite(value) else "-"
+        labels.append(((x + 42 + _VALUE * place, y), text, 14, colour, "rm"))
+    if len(values) == 2 and math.isfinite(values[1] - values[0]):
+        labels.append(((x + 162, y), f"{values[1] - values[0]:+.1f}", 14, INK, "rm"))
     return labels
 
 
-def _legend(draw: ImageDraw.ImageDraw, left: float) -> list[_Label]:
-    """What the two colours mean: draws the dots, returns the labels."""
-    labels: list[_Label] = []
-    x = float(left)
-    for text, colour in (("real only", BLUE), ("real + synthetic", ORANGE)):
-        draw.ellipse([x * FINE, 21 * FINE, (x + 14) * FINE, 35 * FINE], fill=colour)
-        labels.append(((x + 22, 28), text, 15, INK, "lm"))
+def _legend(columns: Sequence[str], left: float, right: float) -> list[tuple[float, int, str]]:
+    """Where each column's name stands: x, line, text."""
+    places, x, line = [], float(left), 0
+    for name in columns:
+        text = fit_text(name, 15, round(right - left) - 22)
+        if places and x + 22 + text_width(text, 15) > right:
+            x, line = float(left), line + 1
+        places.append((x, line, text))
         x += 46 + text_width(text, 15)
-    return labels
+    return places

@@ -5,7 +5,15 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from augment.report.drawing import ORANGE, REFINED_COLOUR, TARGET_COLOUR, fit_text, shrink_mask, text_width
+from augment.report.drawing import (
+    ORANGE,
+    REFINED_COLOUR,
+    SERIES,
+    TARGET_COLOUR,
+    fit_text,
+    shrink_mask,
+    text_width,
+)
 from augment.report.pictures import benchmark_picture, contact_sheet, loss_curve
 from augment.report.tables import format_table
 
@@ -84,6 +92,21 @@ def test_better_scores_lie_further_right(tmp_path):
         return xs[(ys > 60) & (xs < 650)].mean()
 
     assert orange_centre(0.9) - orange_centre(0.6) == pytest.approx(150, abs=3)  # 500 px are 100 %
+
+
+def test_any_number_of_columns_has_a_dot_each(tmp_path):
+    names = ["real-only", "real+augment", "augment-only", *(f"real+{'generator' * 5}{n}" for n in range(3))]
+    rows = [
+        {"category": "bottle", "detector": "unet", "column": name, "pixel_ap": (number + 2) / 10}
+        for number, name in enumerate(names)
+    ]
+    pixels = np.asarray(Image.open(benchmark_picture(pd.DataFrame(rows), tmp_path / "b.png")))
+    plot = pixels[-90:, 150:651]
+    centres = []
+    for colour in SERIES[: len(names)]:
+        rgb = tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5))
+        centres.append(np.nonzero((plot == rgb).all(axis=-1))[1].mean())
+    assert centres == pytest.approx([100, 150, 200, 250, 300, 350], abs=2)  # 500 px are 100 points
 
 
 def test_a_missing_score_has_no_dot(tmp_path):
