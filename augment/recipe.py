@@ -157,6 +157,8 @@ class BenchmarkConfig:
     synthetic_only: bool = False  # also train on the synthetic images without the real ones
     resamples: int = 1000  # of the test images, for the interval of each difference to real-only
     aupro_limit: float = 0.3  # false-positive rate up to which AUPRO integrates
+    oracle_checks: int = 0  # how often a training's maps are scored on the way to its end; 0: never
+    weights: str | None = None  # file of the backbone's weights, for detectors that have one; None: the hub
     unet: UNetConfig = field(default_factory=UNetConfig)
 
 

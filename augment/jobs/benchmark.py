@@ -20,7 +20,7 @@ from typing import Any
 from augment.data.held_out import Split, finished_folds, make_split
 from augment.data.sample import Category
 from augment.jobs.baselines import paint_baseline
-from augment.jobs.columns import Column, columns_of, generators_of
+from augment.jobs.columns import Column, columns_of, generators_of, labels_of
 from augment.jobs.results import BenchmarkResult, Comparison, write_results
 from augment.jobs.trainings import Tested, train_and_score
 from augment.progress import Progress, no_progress
@@ -167,7 +167,7 @@ class _Task:
         for part in self.splits:
             atomic_write_json(self.folder / f"files_{fold_name(part.fold)}.json", part.record())
         rows: list[dict[str, Any]] = []
-        tested = {}
+        tested, labels = {}, labels_of(self.columns)
         for training in self.trainings:
             entry = self.entry(training)
             if entry is None:
@@ -182,13 +182,17 @@ class _Task:
                 self.manifest.append(entry)
                 clock.done(self.detector, f"{self.category.key}, {training.id}", found[0])
             column = training.column
-            keys = {"category": self.category.key, "detector": self.detector, "column": column.name}
+            keys = {"category": self.category.key, "detector": self.detector, "column": labels[column]}
             keys |= {"n": column.n, "fold": str(training.part.fold), "seed": str(training.seed)}
             rows += [keys | row for row in entry["rows"]]
-            tested[training.part.fold, training.seed, column.key] = Tested.load(training.maps(self.folder))
+            tested[training.part.fold, training.seed, labels[column]] = Tested.load(
+                training.maps(self.folder)
+            )
         if not self.run_folder.done:
             self.run_folder.finish()
-        return Comparison(self.category, self.detector, self.folder, self.splits, self.columns, rows, tested)
+        return Comparison(
+            self.category, self.detector, self.folder, self.splits, tuple(labels.values()), rows, tested
+        )
 
 
 class _Clock:

@@ -35,7 +35,7 @@ class Column:
 
     @property
     def key(self) -> str:
-        """The name with the number of images, where it is set: one a column of a benchmark."""
+        """The name with the number of images, where one is set: different for every column."""
         return self.name if self.n is None else f"{self.name} n={self.n}"
 
 
@@ -55,3 +55,9 @@ def columns_of(config: BenchmarkConfig, generators: Sequence[str]) -> list[Colum
                 if config.synthetic_only:
                     columns.append(Column(generator, number, with_real=False))
     return columns
+
+
+def labels_of(columns: Sequence[Column]) -> dict[Column, str]:
+    """What the columns are called in a table: by name, with the number where several share a name."""
+    names = [column.name for column in columns]
+    return {column: column.name if names.count(column.name) == 1 else column.key for column in columns}

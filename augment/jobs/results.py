@@ -13,18 +13,22 @@ import pandas as pd
 from augment.data.held_out import Split
 from augment.data.images import read_image
 from augment.data.sample import Category
-from augment.jobs.columns import REAL_ONLY, Column
+from augment.jobs.columns import REAL_ONLY
 from augment.jobs.trainings import ALL, LAST, Tested, truth
 from augment.metrics.bootstrap import Interval, paired_bootstrap, verdict
 from augment.metrics.curves import Curve, detection_curves
-from augment.metrics.detection import average_precision, operating_points
+from augment.metrics.detection import average_precision
+from augment.metrics.operating_points import operating_points
 from augment.recipe import Recipe
+from augment.report.curves import curves_picture
 from augment.report.maps import map_sheet
 from augment.report.page import benchmark_page
 from augment.report.pictures import benchmark_picture
-from augment.report.tables import format_table, summary, to_latex, to_markdown
+from augment.report.tables import format_summary, to_latex, to_markdown
 from augment.workspace import Run, atomic_write_json, atomic_write_text
 
+_ENDS = ("low", "difference", "high")
+_ANSWERS = {"helps": "synthetic helps", "hurts": "synthetic hurts", "no evidence": "no evidence either way"}
 _CASES = 4  # best and worst test images shown, of each
 
 
@@ -35,16 +39,16 @@ class Comparison:
     Attributes:
         category, detector, folder: which, and where.
         splits: of each fold.
-        columns: `real-only` first.
+        columns: their labels, `real-only` first.
         rows: one a training, defect and epoch.
-        tested: (fold, seed, column key) -> maps.
+        tested: (fold, seed, column) -> maps.
     """
 
     category: Category
     detector: str
     folder: Path
     splits: Sequence[Split]
-    columns: Sequence[Column]
+    columns: Sequence[str]
     rows: Sequence[Mapping[str, Any]]
     tested: Mapping[tuple[int, int, str], Tested]
 
@@ -54,7 +58,7 @@ class Verdict:
     """Whether a column is better than real-only.
 
     Attributes:
-        category, detector, column, n: which.
+        category, detector, column: which.
         answer: "helps", "no evidence" or "hurts", by pixel AP.
         intervals: score -> difference with its 95 % interval over test images, in [0, 1].
     """
@@ -62,22 +66,13 @@ class Verdict:
     category: str
     detector: str
     column: str
-    n: int | None
     answer: str
     intervals: Mapping[str, Interval]
 
     def __str__(self) -> str:
-        gap = self.intervals["pixel_ap"]
-        number = "" if self.n is None else f", {self.n} a defect"
-        what = {
-            "helps": "synthetic helps",
-            "hurts": "synthetic hurts",
-            "no evidence": "no evidence that synthetic helps or hurts",
-        }[self.answer]
-        return (
-            f"{what}: pixel AP {100 * gap.difference:+.1f} [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}] "
-            f"({self.detector}, {self.category}, {self.column}{number})"
-        )
+        low, middle, high = (f"{100 * getattr(self.intervals['pixel_ap'], end):+.1f}" for end in _ENDS)
+        where = f"{self.category}, {self.detector}, {self.column}"
+        return f"{where}: {_ANSWERS[self.answer]}: pixel AP {middle} [{low}, {high}]"
 
 
 @dataclass(frozen=True)
@@ -114,8 +109,8 @@ class BenchmarkResult:
             return self.rows.to_csv(index=False).rstrip()
         if form != "table":
             return (to_markdown if form == "markdown" else to_latex)(self.rows)
-        table = format_table(summary(self.rows[self.rows["defect"] == ALL]))
-        return "\n".join([table, *(["", *map(str, self.verdicts)] if self.verdicts else [])])
+        verdicts = "\n".join(map(str, self.verdicts))
+        return f"{format_summary(self.rows)}\n\n{verdicts}".rstrip()
 
 
 def write_results(folder: Path, comparisons: Sequence[Comparison], recipe: Recipe) -> BenchmarkResult:
@@ -131,6 +126,9 @@ def write_results(folder: Path, comparisons: Sequence[Comparison], recipe: Recip
     atomic_write_json(folder / "verdicts.json", [asdict(found) | {"text": str(found)} for found in verdicts])
     benchmark_picture(pooled[pooled["epoch"] == LAST], folder / "scores.png")
     first = comparisons[0]
+    curves = curves_of(first, recipe) if len(comparisons) == 1 else {}
+    if curves:
+        curves_picture(curves, folder / "curves.png", recipe.benchmark.aupro_limit)
     shown = cases_of(first, recipe)
     map_sheet(shown, folder / "maps.png")
     names = ", ".join(dict.fromkeys(comparison.category.key for comparison in comparisons))
@@ -139,9 +137,12 @@ def write_results(folder: Path, comparisons: Sequence[Comparison], recipe: Recip
         title=f"{names}: do the synthetic images help?",
         rows=rows,
         verdicts=list(map(str, verdicts)),
-        curves=curves_of(first, recipe) if len(comparisons) == 1 else {},
+        curves=curves,
         cases=shown,
         settings=settings_of(comparisons, recipe),
+        aupro_limit=recipe.benchmark.aupro_limit,
+        curves_note=f"{first.category.key}, {first.detector}: fold {first.splits[0].fold}, "
+        f"seed {recipe.benchmark.seeds[0]}, last epoch.",
     )
     return result
 
@@ -151,18 +152,18 @@ def curves_of(comparison: Comparison, recipe: Recipe) -> dict[str, dict[str, Cur
     part, seed = comparison.splits[0], recipe.benchmark.seeds[0]
     curves = {}
     for column in comparison.columns:
-        found = comparison.tested[part.fold, seed, column.key].map_set(part.test)
-        curves[column.key] = detection_curves(found.maps, found.masks, found.image_scores, found.image_labels)
+        found = comparison.tested[part.fold, seed, column].map_set(part.test)
+        curves[column] = detection_curves(found.maps, found.masks, found.image_scores, found.image_labels)
     return curves
 
 
 def cases_of(comparison: Comparison, recipe: Recipe) -> list[dict[str, Any]]:
-    """The test images of the first fold and seed that the last column finds best and worst, by their own AP,
-    and the normal image it finds most anomalous.
+    """Test images of the first fold and seed: those the second column finds best and worst, by their own
+    AP, and the normal one it finds most anomalous.
     """
     part, seed = comparison.splits[0], recipe.benchmark.seeds[0]
-    maps = {column.key: comparison.tested[part.fold, seed, column.key] for column in comparison.columns}
-    judge = maps[comparison.columns[min(1, len(maps) - 1)].key]
+    maps = {column: comparison.tested[part.fold, seed, column] for column in comparison.columns}
+    judge = maps[comparison.columns[min(1, len(maps) - 1)]]
     scores = {}
     for index, sample in enumerate(part.test):
         if sample.mask is not None:
@@ -213,7 +214,7 @@ def verdicts_of(comparison: Comparison, recipe: Recipe) -> list[Verdict]:
     if not config.resamples:
         return []
     sets = {
-        (part.fold, seed, column.key): comparison.tested[part.fold, seed, column.key].map_set(part.test)
+        (part.fold, seed, column): comparison.tested[part.fold, seed, column].map_set(part.test)
         for part in comparison.splits
         for seed in config.seeds
         for column in comparison.columns
@@ -222,13 +223,11 @@ def verdicts_of(comparison: Comparison, recipe: Recipe) -> list[Verdict]:
     for column in comparison.columns[1:]:
         places = [(part.fold, seed) for part in comparison.splits for seed in config.seeds]
         intervals = paired_bootstrap(
-            [(sets[*place, REAL_ONLY], sets[*place, column.key]) for place in places],
+            [(sets[*place, REAL_ONLY], sets[*place, column]) for place in places],
             groups=[fold for fold, _ in places],
             resamples=config.resamples,
             aupro_limit=config.aupro_limit,
         )
         answer = verdict(intervals["pixel_ap"])
-        found.append(
-            Verdict(comparison.category.key, comparison.detector, column.name, column.n, answer, intervals)
-        )
+        found.append(Verdict(comparison.category.key, comparison.detector, column, answer, intervals))
     return found

@@ -19,7 +19,7 @@ from augment.data.layouts import read_category
 from augment.detectors.base import AnomalyMap
 from augment.errors import TargetError, WorkspaceError
 from augment.jobs.benchmark import benchmark
-from augment.jobs.columns import Column, columns_of, generators_of
+from augment.jobs.columns import Column, columns_of, generators_of, labels_of
 from augment.jobs.trainings import SCORES
 from augment.recipe import BenchmarkConfig, Recipe
 from augment.registry import DETECTORS
@@ -134,12 +134,12 @@ def test_results_are_written_and_alike(category, workspace):
     assert stored == json.loads(result.rows.to_json(orient="records"))
     assert len(table) == len(result.rows) == 6
     assert Image.open(result.folder / "maps.png").width > 800
-    assert "no evidence" in result.page.read_text(encoding="utf-8")
+    assert "no evidence either way" in result.page.read_text(encoding="utf-8")
     for name in ("scores.png", "scores.md", "scores.tex", "verdicts.json"):
         assert (result.folder / name).stat().st_size > 100
     assert result.text("csv") == result.csv.read_text().rstrip()
-    assert "pixel AP +0.0 [+0.0, +0.0]" in result.text()
-    assert result.text("latex").startswith("\\begin")
+    assert "no evidence either way: pixel AP +0.0 [+0.0, +0.0]" in result.text()
+    assert "\\toprule" in result.text("latex")
 
 
 def test_scores_do_not_depend_on_when_a_row_was_made(category, workspace):
@@ -161,6 +161,9 @@ def test_columns_of_numbers_baselines_and_synthetic_alone():
         "real+cutpaste n=25",
         "cutpaste-only n=25",
     ]
+    assert list(labels_of(columns_of(config, ["augment"])).values())[1:] == ["real+augment", "augment-only"]
+    several = columns_of(BenchmarkConfig(n=(5, 9)), ["augment"])
+    assert labels_of(several)[several[2]] == "real+augment n=9"
     assert generators_of(config, "cutpaste") == ["cutpaste"]
     assert columns_of(BenchmarkConfig(), ["augment"]) == [Column(), Column("augment")]
 
