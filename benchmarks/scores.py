@@ -1,33 +1,76 @@
-"""Our detection scores beside scikit-learn, torchmetrics and a published-style AUPRO: time and value.
+"""Our detection scores beside other tools': CPU seconds, one thread, and values.
 
-Example: python benchmarks/scores.py --images 83 --size 256
+    python benchmarks/scores.py --csv benchmarks/results/scores.csv
+
+Three kinds of scores: `noise`, blurred defects in noise, in [0, 1]; `saturated`, the same with many pixels at
+exactly 0 and 1; `raw`, the same from 20 to 60, as PatchCore gives them.
+
+    one sort         np.sort of all the scores: no exact score can cost much less
+    augment          all ten scores of `detection_scores`
+    scikit-learn     AUROC, AP and the precision-recall curve for F1-max, one after the other
+    torchmetrics     the same, exact; and with 200 bins
+    anomalib AUPRO   as the library has it
+    MVTec AUPRO      an argsort of every pixel, as in MVTec's public code
+    ADEval           AUROC, AP and AUPRO with 1,000 bins, where it is installed (pip install --no-deps adeval;
+                     the script gives it back `np.trapz`, which numpy 2.4 has no more)
+
+    off              largest difference of a score from ours on the same images
+    images           scored by the tool: where all of them would take longer than --limit, every so many-th
+    seconds          CPU seconds; of `augment` and `one sort` the best of the repeats, taken in turn
+    times_augment    seconds over ours; of a tool that scored fewer images, seconds an image over ours
+    extra_memory     peak of what is allocated beside maps and masks (tracemalloc), over the maps' bytes
 """
 
 from __future__ import annotations
 
+import csv
+import os
+import platform
 import time
-from collections.abc import Callable
+import tracemalloc
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
+from pathlib import Path
 
 import click
+import cv2
 import numpy as np
+import torch
 from scipy import ndimage
 from sklearn import metrics as sk
 
 from augment.metrics.detection import detection_scores
 
+Scorer = Callable[[np.ndarray, np.ndarray], Mapping[str, float]]
+SCORES = ("pixel_auroc", "pixel_ap", "pixel_f1", "pixel_aupro")
+COLUMNS = ("kind", "maps", "size", "tool", *SCORES, "off", "images", "seconds", "times_augment")
+COLUMNS += ("extra_memory", "machine")
 
-def make_maps(images: int, size: int, saturated: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Noisy maps (N, S, S) float32 in [0, 1] with a blurred response on 3 in 4 images, and their masks."""
+
+def make_maps(images: int, size: int, kind: str = "noise") -> tuple[np.ndarray, np.ndarray]:
+    """Maps (N, S, S) float32 of a kind, with a blurred response on 3 in 4 images, and their masks."""
     rng = np.random.default_rng(0)
-    maps = rng.normal(0.2, 0.08, (images, size, size)).astype(np.float32)
+    maps = np.empty((images, size, size), dtype=np.float32)
     masks = np.zeros(maps.shape, dtype=bool)
-    for mask in masks[: images * 3 // 4]:
-        for _ in range(2):
-            top, left = rng.integers(0, size * 3 // 4, 2)
-            mask[top : top + size // 6, left : left + size // 6] = True
-    maps += 0.35 * ndimage.gaussian_filter(masks.astype(np.float32), (0, size / 40, size / 40))
-    maps = np.clip(maps, 0, 1)
-    return (np.clip((maps - 0.3) * 4, 0, 1) if saturated else maps), masks
+    for index, (anomaly_map, mask) in enumerate(zip(maps, masks, strict=True)):
+        anomaly_map[:] = 0.2 + 0.08 * rng.standard_normal(mask.shape, dtype=np.float32)
+        if 4 * index < 3 * images:
+            for top, left in rng.integers(0, size * 3 // 4, (2, 2)):
+                mask[top : top + size // 6, left : left + size // 6] = True
+            anomaly_map += 0.35 * ndimage.gaussian_filter(mask.astype(np.float32), size / 40)
+    np.clip(maps, 0, 1, out=maps)
+    if kind == "saturated":
+        maps = np.clip((maps - 0.3) * 4, 0, 1)
+    return (20 + 40 * maps if kind == "raw" else maps), masks
+
+
+def augment(maps: np.ndarray, masks: np.ndarray) -> dict[str, float]:
+    return detection_scores(maps, masks, maps.max(axis=(1, 2)), masks.any(axis=(1, 2)))
+
+
+def one_sort(maps: np.ndarray, masks: np.ndarray) -> dict[str, float]:
+    np.sort(maps, axis=None)
+    return {}
 
 
 def scikit_learn(maps: np.ndarray, masks: np.ndarray) -> dict[str, float]:
@@ -41,15 +84,33 @@ def scikit_learn(maps: np.ndarray, masks: np.ndarray) -> dict[str, float]:
     }
 
 
-def torchmetrics(maps: np.ndarray, masks: np.ndarray) -> dict[str, float]:
-    import torch
-    from torchmetrics.functional.classification import binary_auroc, binary_average_precision
+def torchmetrics(maps: np.ndarray, masks: np.ndarray, bins: int | None = None) -> dict[str, float]:
+    from torchmetrics.functional.classification import (
+        binary_auroc,
+        binary_average_precision,
+        binary_precision_recall_curve,
+    )
 
     scores, labels = torch.from_numpy(maps).flatten(), torch.from_numpy(masks).flatten().int()
+    precision, recall, _ = binary_precision_recall_curve(scores, labels, thresholds=bins)
+    f1 = 2 * precision * recall / (precision + recall).clamp(min=1e-12)
     return {
-        "pixel_auroc": float(binary_auroc(scores, labels)),
-        "pixel_ap": float(binary_average_precision(scores, labels)),
+        "pixel_auroc": float(binary_auroc(scores, labels, thresholds=bins)),
+        "pixel_ap": float(binary_average_precision(scores, labels, thresholds=bins)),
+        "pixel_f1": float(f1.max()),
     }
+
+
+def torchmetrics_200_bins(maps: np.ndarray, masks: np.ndarray) -> dict[str, float]:
+    return torchmetrics(maps, masks, bins=200)
+
+
+def anomalib_aupro(maps: np.ndarray, masks: np.ndarray) -> dict[str, float]:
+    from anomalib.metrics.aupro import _AUPRO
+
+    metric = _AUPRO(fpr_limit=0.3)
+    metric.update(torch.from_numpy(maps), torch.from_numpy(masks).int())
+    return {"pixel_aupro": float(metric.compute())}
 
 
 def full_sort_aupro(maps: np.ndarray, masks: np.ndarray) -> dict[str, float]:
@@ -71,42 +132,107 @@ def full_sort_aupro(maps: np.ndarray, masks: np.ndarray) -> dict[str, float]:
     return {"pixel_aupro": area / 0.3}
 
 
-def timed(score: Callable[..., dict[str, float]], *arguments: np.ndarray) -> tuple[dict[str, float], float]:
-    """The scores, and the better of two times in seconds."""
-    seconds = []
-    for _ in range(2):
-        start = time.perf_counter()
-        scores = score(*arguments)
-        seconds.append(time.perf_counter() - start)
-    return scores, min(seconds)
+def adeval(maps: np.ndarray, masks: np.ndarray) -> dict[str, float]:
+    np.trapz = np.trapezoid
+    from adeval import auroc_aupr_aupro
+
+    auroc, ap, aupro = auroc_aupr_aupro(maps, masks.view(np.uint8))
+    return {"pixel_auroc": auroc, "pixel_ap": ap, "pixel_aupro": aupro}
+
+
+OTHERS: dict[str, Scorer] = {
+    "scikit-learn": scikit_learn,
+    "torchmetrics": torchmetrics,
+    "torchmetrics, 200 bins": torchmetrics_200_bins,
+    "anomalib AUPRO": anomalib_aupro,
+    "MVTec AUPRO": full_sort_aupro,
+    "ADEval": adeval,
+}
+
+
+def timed(score: Scorer, maps: np.ndarray, masks: np.ndarray) -> tuple[Mapping[str, float], float]:
+    """The scores, and their CPU seconds."""
+    start = time.process_time()
+    scores = score(maps, masks)
+    return scores, time.process_time() - start
+
+
+def extra_memory(maps: np.ndarray, masks: np.ndarray) -> float:
+    """Peak of what `detection_scores` allocates, over the bytes of the maps."""
+    tracemalloc.start()
+    augment(maps, masks)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak / maps.nbytes
+
+
+def affordable_step(score: Scorer, maps: np.ndarray, masks: np.ndarray, limit: float) -> int:
+    """n, where every n-th map can be scored in `limit` seconds, judged by every twentieth."""
+    score(maps[:2], masks[:2])  # imports
+    seconds = timed(score, maps[::20], masks[::20])[1]
+    return min(20, int(np.ceil(20 * seconds / limit)))
+
+
+def compare(
+    kind: str, images: int, size: int, repeats: int, others: Mapping[str, Scorer], limit: float
+) -> list[dict[str, object]]:
+    """The rows of one set: one sort and ours in turn, then the other tools."""
+    maps, masks = make_maps(images, size, kind)
+    click.echo(f"\n{kind}: {images} maps of {size} x {size}, {masks.mean():.1%} of the pixels anomalous")
+    rows: list[dict[str, object]] = []
+
+    def add(
+        tool: str, scores: Mapping[str, float], expected: Mapping[str, float], seconds: float, count: int
+    ):
+        off = [abs(scores[name] - expected[name]) for name in SCORES if name in scores]
+        row: dict[str, object] = {"kind": kind, "maps": images, "size": size, "tool": tool}
+        row |= {name: f"{scores[name]:.7f}" for name in SCORES if name in scores}
+        row |= {"off": f"{max(off):.1e}"} if off else {}
+        row |= {"images": count, "seconds": f"{seconds:.3f}"}
+        row |= {"times_augment": f"{seconds / count * images / ours:.2f}"}
+        row |= {"machine": f"{os.cpu_count()} cores, {platform.machine()}"}
+        click.echo(f"{tool:24}" + "".join(f"{row.get(name, '-'):>14}" for name in COLUMNS[4:12]))
+        rows.append(row)
+
+    click.echo(" " * 24 + "".join(f"{name:>14}" for name in COLUMNS[4:12]))
+    sorts, ours = float("inf"), float("inf")
+    for _ in range(repeats):
+        sorts = min(sorts, timed(one_sort, maps, masks)[1])
+        scores, seconds = timed(augment, maps, masks)
+        ours = min(ours, seconds)
+    add("one sort", {}, {}, sorts, images)
+    add("augment", scores, scores, ours, images)
+    rows[-1]["extra_memory"] = f"{extra_memory(maps, masks):.2f}"
+    click.echo(f"{'':24}extra memory {rows[-1]['extra_memory']} x the maps")
+
+    for tool, score in others.items():
+        step = affordable_step(score, maps, masks, limit)
+        some = maps[::step], masks[::step]
+        found, seconds = timed(score, *some)
+        add(tool, found, augment(*some) if step > 1 else scores, seconds, len(some[0]))
+    return rows
 
 
 @click.command(help=__doc__)
-@click.option("--images", default=83, show_default=True, help="Images in the test set.")
-@click.option("--size", default=256, show_default=True, help="Side of a map, pixels.")
-@click.option("--saturated", is_flag=True, help="Many pixels at exactly 0 or 1.")
-def main(images: int, size: int, saturated: bool) -> None:
-    maps, masks = make_maps(images, size, saturated)
-    click.echo(
-        f"{images} maps of {size} x {size} ({maps.size / 1e6:.1f} M pixels, {masks.mean():.1%} anomalous)"
-    )
-
-    def ours(maps: np.ndarray, masks: np.ndarray) -> dict[str, float]:
-        return detection_scores(maps, masks, maps.max(axis=(1, 2)), masks.any(axis=(1, 2)))
-
-    names = ("pixel_auroc", "pixel_ap", "pixel_f1", "pixel_aupro")
-    click.echo(f"{'':16}" + "".join(f"{name:>13}" for name in names) + f"{'seconds':>10}{'ours is':>10}")
-    reference = None
-    for label, score in {
-        "augment (all)": ours,
-        "scikit-learn": scikit_learn,
-        "torchmetrics": torchmetrics,
-        "full-sort AUPRO": full_sort_aupro,
-    }.items():
-        values, seconds = timed(score, maps, masks)
-        reference = reference or seconds
-        cells = "".join(f"{values[name]:13.7f}" if name in values else f"{'-':>13}" for name in names)
-        click.echo(f"{label:16}{cells}{seconds:10.3f}{seconds / reference:9.1f}x")
+@click.option("--csv", "file", type=click.Path(path_type=Path), help="Where the rows are written.")
+@click.option("--repeats", default=5, show_default=True, help="Runs of ours and of the sort.")
+@click.option("--limit", default=300.0, show_default=True, help="CPU seconds another tool may take on a set.")
+@click.option("--large", default=1000, show_default=True, help="Maps of 1024 x 1024 that ours scores alone.")
+def main(file: Path | None, repeats: int, limit: float, large: int) -> None:
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    others = OTHERS if find_spec("adeval") else {name: OTHERS[name] for name in OTHERS if name != "ADEval"}
+    rows = []
+    for kind in ("noise", "saturated", "raw"):
+        rows += compare(kind, 100, 256, repeats, others, limit)
+    rows += compare("noise", 100, 1024, repeats, others, limit)
+    if large:
+        rows += compare("noise", large, 1024, 1, {}, limit)
+    if file:
+        with file.open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, COLUMNS)
+            writer.writeheader()
+            writer.writerows(rows)
 
 
 if __name__ == "__main__":

@@ -146,15 +146,16 @@ class _Counts:
 
     def drawn(self, times: np.ndarray) -> OperatingPoints:
         """The operating points (R, K) of R test sets in which the images occur so many times, (R, N)."""
-        anomalous = times @ self.anomalous
-        true_positives = times @ self.true_positives
-        true_positives[anomalous == 0] = np.nan  # nothing to find: then every score is NaN
+        anomalous, regions = times @ self.anomalous, times @ self.regions
+        true_positives, overlap = times @ self.true_positives, times @ self.overlap
+        overlap /= np.maximum(regions, 1)[:, None]
+        true_positives[anomalous == 0] = overlap[anomalous == 0] = np.nan  # nothing to find: no score
         return OperatingPoints(
             self.thresholds,
             true_positives,
             times @ self.false_positives,
             times @ self.false_positives_above,
-            times @ self.overlap / np.maximum(times @ self.regions, 1)[:, None],
+            overlap,
             anomalous,
             times @ self.background,
         )

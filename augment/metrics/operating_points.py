@@ -101,7 +101,7 @@ def pixel_points(maps: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> Ope
     anomalous, regions, background = [np.empty(0, np.float32)], [np.empty(0, np.int32)], []
     count = 0
     for index, (anomaly_map, mask) in enumerate(zip(maps, masks, strict=True)):
-        anomaly_map, mask = np.asarray(anomaly_map), np.asarray(mask) != 0
+        anomaly_map, mask = np.asarray(anomaly_map), np.asarray(mask, dtype=bool)
         if anomaly_map.shape != mask.shape:
             raise DataError(f"Map {index} has shape {anomaly_map.shape}, but its mask {mask.shape}.")
         scores, labels = defect_pixels(anomaly_map, mask)
@@ -139,8 +139,8 @@ def _background_chunks(
             yield buffer[:filled]
             filled = 0
         anomaly_map = np.asarray(anomaly_map)
-        normal = anomaly_map.ravel() if count == anomaly_map.size else anomaly_map[np.asarray(mask) == 0]
-        buffer[filled : filled + count] = normal
+        normal = ... if count == anomaly_map.size else ~np.asarray(mask, dtype=bool)
+        buffer[filled : filled + count] = anomaly_map[normal].ravel()
         filled += count
     yield buffer[:filled]
 
@@ -167,11 +167,17 @@ def _swap_negative(bits: np.ndarray) -> np.ndarray:
 
 def _add_ranks(rising: np.ndarray, thresholds: np.ndarray, below: np.ndarray, not_above: np.ndarray) -> None:
     """Add to `below` and `not_above` how many of the scores are < and <= each threshold; both inputs rise."""
+    if not rising.size:
+        return
     edges = np.append(np.searchsorted(rising, thresholds[::_BLOCK]), rising.size)
     for start, (low, high) in zip(range(0, thresholds.size, _BLOCK), pairwise(edges), strict=True):
-        block, near = slice(start, start + _BLOCK), rising[low:high]
-        below[block] += low + np.searchsorted(near, thresholds[block], side="left")
-        not_above[block] += low + np.searchsorted(near, thresholds[block], side="right")
+        block = slice(start, start + _BLOCK)
+        near, sought = rising[low:high], thresholds[block]
+        left = low + np.searchsorted(near, sought, side="left")
+        below[block] += left
+        tied = np.flatnonzero(rising[np.minimum(left, rising.size - 1)] == sought)
+        left[tied] = low + np.searchsorted(near, sought[tied], side="right")
+        not_above[block] += left
 
 
 def _refuse_nan(sorted_scores: np.ndarray) -> None:

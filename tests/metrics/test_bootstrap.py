@@ -48,7 +48,7 @@ def brute_force(pairs, groups, resamples, seed, level):
             arms.append(np.array(rows))
         differences.append(arms[1] - arms[0])
     mean = np.mean(differences, axis=0)
-    ends = np.quantile(mean[1:], [(1 - level) / 2, (1 + level) / 2], axis=0)
+    ends = np.nanquantile(mean[1:], [(1 - level) / 2, (1 + level) / 2], axis=0)
     return {name: (mean[0, i], ends[0, i], ends[1, i]) for i, name in enumerate(SCORES)}
 
 
@@ -70,6 +70,17 @@ def test_equals_scoring_each_resample_anew():
     for name in SCORES:
         assert dataclasses.astuple(found[name]) == pytest.approx(expected[name], abs=EXACT), name
         assert found[name].low <= found[name].high
+
+
+def test_resamples_with_nothing_to_find_are_left_out():
+    pair = make_set(1, 0.9), make_set(2, 1.4)
+    for test_set in pair:
+        test_set.masks[1:5] = False  # one crack is left, and a third of the resamples lack it
+    found = paired_bootstrap([pair], resamples=60, level=0.8)
+    expected = brute_force([pair], [0], resamples=60, seed=0, level=0.8)
+    assert np.count_nonzero(draw(KINDS, 60, np.random.default_rng(0))[:, 0] == 0) > 5
+    for name in SCORES:
+        assert dataclasses.astuple(found[name]) == pytest.approx(expected[name], abs=EXACT), name
 
 
 def test_a_coarse_grid_moves_the_interval_little_and_the_difference_not_at_all(monkeypatch):
