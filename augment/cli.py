@@ -359,7 +359,8 @@ def benchmark(
     value = {
         "rows": json.loads(result.rows.to_json(orient="records")),
         "verdicts": [dataclasses.asdict(found) | {"text": str(found)} for found in result.verdicts],
-        "folder": result.folder,
+        "csv": result.csv,
+        "page": result.page,
     }
     console.result(result.text(form), value)
     console.say(f"Scores: {result.csv} (.json, .md, .tex)\nReport: {result.page}")

@@ -192,17 +192,30 @@ def test_images_of_an_earlier_fit_are_not_taken_for_the_new_ones(finished, tmp_p
     assert again.json("synthesize", finished.category / "spot", "-n", 4, "--force")[0]["n"] == 4
 
 
-def test_the_benchmark_compares_both_trainings(finished):
-    result = finished.json("benchmark", "--fold", 0)
-    trainings = {row["training"] for row in result["rows"]}
-    assert {"real-only", "real+synthetic"} <= trainings
+def test_the_benchmark_compares_with_real_alone_and_a_baseline(finished):
+    command = ("benchmark", "--fold", 0, "--baseline", "cutpaste", "-n", "0,2", "--oracle")
+    result = finished.json(*command)
+    columns = {row["column"] for row in result["rows"]}
+    assert columns == {"real-only", "real+augment", "real+cutpaste"}
+    assert {row["epoch"] for row in result["rows"]} == {"last", "oracle"}
     for row in result["rows"]:
         assert 0 <= row["pixel_auroc"] <= 1 and 0 <= row["image_ap"] <= 1
     with open(result["csv"], newline="") as file:
         assert len(list(csv.DictReader(file))) == len(result["rows"])
-    assert Image.open(result["picture"]).width > 800
-    table = finished("benchmark", "--fold", 0).stdout
-    assert "real+synthetic" in table and "pixel_aupro" in table
+    assert [found["column"] for found in result["verdicts"]] == ["real+augment", "real+cutpaste"]
+    assert all(found["text"] in Path(result["page"]).read_text("utf-8") for found in result["verdicts"])
+    masks = [
+        sorted((finished.workspace / part / "synthetic").rglob("manifest.jsonl"))
+        for part in (".", "baselines/cutpaste")
+    ]
+    sources = [
+        [(entry["id"], entry["source"], entry["mask_source"], entry["target_pixels"]) for entry in lines]
+        for lines in ([json.loads(line) for line in paths[0].read_text().splitlines()] for paths in masks)
+    ]
+    assert len(sources[0]) >= 2 and sources[0] == sources[1]
+    text = finished(*command).stdout
+    assert "real+cutpaste" in text and "AUPRO" in text and result["verdicts"][0]["text"] in text
+    assert "\\toprule" in finished(*command, "--format", "latex").stdout
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(tmp_path, small_backbone, small_category):

@@ -180,14 +180,13 @@ def benchmark_picture(rows: pd.DataFrame, path: Path) -> Path:
     """Draw each score of each column, one panel a category and detector, one colour a column.
 
     Args:
-        rows: columns `category`, `detector`, `column` (or `training`: "real-only", ...) and the scores in
+        rows: columns `category`, `detector`, `column` ("real-only", ...) and the scores in
             [0, 1]; several rows of one panel (seeds, folds) are averaged.
         path: PNG to write.
 
     Raises:
         WorkspaceError: the file cannot be written.
     """
-    rows = rows.rename(columns={"training": "column"})
     scores = [name for name in SCORES if name in rows]
     means = rows.groupby(["category", "detector", "column"], sort=False)[scores].mean() * 100
     panels = list(dict.fromkeys(index[:2] for index in means.index))

@@ -74,7 +74,7 @@ def scores_frame(real: float, both: float) -> pd.DataFrame:
             {
                 "category": "bottle",
                 "detector": "unet",
-                "training": name,
+                "column": name,
                 "seed": s,
                 **dict.fromkeys(SCORES, v),
             }
