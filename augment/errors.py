@@ -36,7 +36,7 @@ class RecipeError(AugmentError):
 
 
 class BackboneError(AugmentError):
-    """A diffusion model cannot be loaded."""
+    """A model, or its weights, cannot be loaded."""
 
 
 class WorkspaceError(AugmentError):

@@ -133,6 +133,8 @@ class ProtocolConfig:
 class UNetConfig:
     """The supervised segmenter (DRAEM's discriminative network)."""
 
+    encoder: str | None = None  # None: DRAEM's; else of segmentation_models_pytorch's U-Net, such as resnet18
+    encoder_weights: str | None = None  # None: random; imagenet: from the hub
     image_size: int = 128  # images are resized to this square, pixels
     base_width: int = 16  # channels of the first level; the published network has 64
     epochs: int = 50
@@ -142,6 +144,20 @@ class UNetConfig:
     focal_gamma: float = 2.0
     good_images: int | None = 40  # good training images used; None: all
     flips: bool = False  # random flips and quarter turns; the published protocol has none
+
+
+@dataclass(frozen=True)
+class AnomalibConfig:
+    """anomalib's models; each reads what it has (see `augment list detectors`)."""
+
+    image_size: int = 256  # images are resized to this square, or the next smaller one the model can take
+    max_epochs: int | None = None  # None: anomalib's example for the model; not for what is fitted in one go
+    batch_size: int = 8
+    good_images: int | None = None  # good training images used; None: all
+    backbone: str | None = None  # feature extractor, mostly a timm name; None: the model's own
+    layers: tuple[str, ...] | None = None  # of a convolutional backbone; None: the model's own
+    coreset_sampling_ratio: float = 0.1  # share of the good images' patches that patchcore remembers
+    source_images: str | None = None  # folder: textures for draem and glass, photographs for efficient_ad
 
 
 @dataclass(frozen=True)
@@ -160,6 +176,7 @@ class BenchmarkConfig:
     oracle_checks: int = 0  # how often a training's maps are scored on the way to its end; 0: never
     weights: str | None = None  # file of the backbone's weights, for detectors that have one; None: the hub
     unet: UNetConfig = field(default_factory=UNetConfig)
+    anomalib: AnomalibConfig = field(default_factory=AnomalibConfig)
 
 
 @dataclass(frozen=True)

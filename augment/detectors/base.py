@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
@@ -33,12 +33,26 @@ class Detector(Protocol):
         config: the benchmark's settings; a detector reads its own section.
         seed: of all its randomness; the same seed and samples give the same maps on the same machine.
         device: a torch device, such as "cpu" or "cuda".
+
+    Attributes:
+        uses_anomalies: False: trained on normal images alone, so synthetic images change nothing.
     """
+
+    uses_anomalies: ClassVar[bool]
 
     def __init__(self, config: BenchmarkConfig, *, seed: int, device: str): ...
 
-    def fit(self, train: Sequence[Sample], progress: Progress) -> None:
+    def fit(
+        self, train: Sequence[Sample], progress: Progress, checkpoint: Callable[[], None] | None = None
+    ) -> None:
         """Train on `train`; samples without a mask are normal, the others, real or synthetic, anomalous.
+
+        Args:
+            train: read from their files here.
+            progress: makes the bars.
+            checkpoint: called `config.oracle_checks` times (0: never), spread evenly over the training, the
+                last time at its very end, with the detector ready to predict; what it does changes nothing
+                in the training. A detector that is fitted in one go never calls it.
 
         Raises:
             DataError: an image cannot be read, or the detector lacks a kind of sample it needs.
@@ -48,3 +62,18 @@ class Detector(Protocol):
     def predict(self, images: Iterable[np.ndarray]) -> Iterator[AnomalyMap]:
         """A map for each image, in order. Images, uint8 (H, W) or (H, W, 3), are taken a batch at a time."""
         ...
+
+
+def checkpoint_steps(steps: int, checks: int) -> frozenset[int]:
+    """The numbers of steps done at which `checkpoint` is called, evenly spread, the last of them `steps`.
+
+    There are `checks` of them; where there are fewer steps, every step is one.
+    """
+    return frozenset(round(steps * check / checks) for check in range(1, checks + 1)) - {0}
+
+
+def choose_good(good: Sequence[Sample], count: int | None, rng: np.random.Generator) -> list[Sample]:
+    """`count` of the normal samples, drawn from `rng`, in their order; None or more than there are: all."""
+    if count is None or count >= len(good):
+        return list(good)
+    return [good[i] for i in sorted(rng.choice(len(good), count, replace=False))]

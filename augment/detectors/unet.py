@@ -9,13 +9,15 @@ no epoch is chosen on the test set.
 Differs from the published code (AnomalyDiffusion's `train-localization.py`): exactly half of each batch is
 normal, where a coin was tossed for every image; the focal loss is computed from log-probabilities, where 1e-5
 was added; pooling scales with the image size; `flips` may be switched on; and a type's real images are drawn
-as often as its synthetic ones, where a hundred synthetic images would crowd out ten real ones.
+as often as its synthetic ones, where a hundred synthetic images would crowd out ten real ones. `encoder` puts
+segmentation_models_pytorch's U-Net in the network's place; all else stays.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -24,8 +26,10 @@ from torch.nn import functional as F
 
 from augment.data.images import read_sample
 from augment.data.sample import GOOD, Sample
-from augment.detectors.base import AnomalyMap
+from augment.detectors.base import AnomalyMap, checkpoint_steps, choose_good
 from augment.detectors.discriminative_network import DiscriminativeNetwork
+from augment.detectors.encoder_network import initial_encoder_network
+from augment.detectors.random_states import random_states
 from augment.detectors.resizing import resize_image, resize_mask
 from augment.devices import has_bfloat16
 from augment.errors import DataError, RecipeError
@@ -42,11 +46,15 @@ class UNetDetector:
     square (bilinear, antialiased), masks by nearest.
 
     Raises:
-        RecipeError: `image_size` is no multiple of 32, or `batch_size` is below 2.
+        RecipeError: `image_size` is no multiple of 32, `batch_size` is below 2, or no such encoder.
+        BackboneError: the encoder's package or weights are not there.
     """
+
+    uses_anomalies: ClassVar[bool] = True
 
     def __init__(self, config: BenchmarkConfig, *, seed: int, device: str):
         self.config = config.unet
+        self.checks = config.oracle_checks
         if self.config.image_size % DiscriminativeNetwork.STRIDE or self.config.image_size <= 0:
             raise RecipeError(
                 f"benchmark.unet.image_size must be a multiple of {DiscriminativeNetwork.STRIDE}, "
@@ -59,10 +67,15 @@ class UNetDetector:
             )
         self.seed = seed
         self.device = torch.device(device)
-        self.network = initial_network(self.config.base_width, seed)
+        if self.config.encoder is None:
+            self.network: nn.Module = initial_network(self.config.base_width, seed)
+        else:
+            self.network = initial_encoder_network(self.config.encoder, self.config.encoder_weights, seed)
         self.network.to(self.device, memory_format=torch.channels_last)
 
-    def fit(self, train: Sequence[Sample], progress: Progress) -> None:
+    def fit(
+        self, train: Sequence[Sample], progress: Progress, checkpoint: Callable[[], None] | None = None
+    ) -> None:
         """Train for `epochs` x `steps_per_epoch` steps (see `Detector.fit`)."""
         config = self.config
         rng = np.random.default_rng([self.seed, 0])
@@ -77,8 +90,7 @@ class UNetDetector:
             raise DataError(
                 f"The detector unet learns from normal and anomalous images, but was given {found}."
             )
-        if config.good_images is not None and config.good_images < len(good):
-            good = [good[i] for i in sorted(rng.choice(len(good), config.good_images, replace=False))]
+        good = choose_good(good, config.good_images, rng)
 
         normal = [self._load(good, progress)]
         anomalous = [self._load(samples, progress) for samples in by_type.values()]
@@ -89,19 +101,25 @@ class UNetDetector:
             optimizer, [steps * 8 // 10, steps * 9 // 10], gamma=0.2
         )
         half = config.batch_size // 2
+        checks = checkpoint_steps(steps, self.checks if checkpoint else 0)
         self.network.train()
-        for _ in progress(range(steps), desc="training unet", unit="step"):
-            picks = _draw(normal, config.batch_size - half, rng) + _draw(anomalous, half, rng)
-            if config.flips:
-                picks = [_turned(image, mask, rng) for image, mask in picks]
-            image = self._to_input(np.stack([image for image, _ in picks]))
-            mask = torch.from_numpy(np.stack([mask for _, mask in picks])).to(self.device)
-            with self._autocast():
-                logits = self.network(image)
-            optimizer.zero_grad(set_to_none=True)
-            focal_loss(logits, mask, config.focal_gamma).backward()
-            optimizer.step()
-            schedule.step()
+        with random_states(self.device, self.seed):  # an encoder may drop layers at random
+            for step in progress(range(steps), desc="training unet", unit="step"):
+                picks = _draw(normal, config.batch_size - half, rng) + _draw(anomalous, half, rng)
+                if config.flips:
+                    picks = [_turned(image, mask, rng) for image, mask in picks]
+                image = self._to_input(np.stack([image for image, _ in picks]))
+                mask = torch.from_numpy(np.stack([mask for _, mask in picks])).to(self.device)
+                with self._autocast():
+                    logits = self.network(image)
+                optimizer.zero_grad(set_to_none=True)
+                focal_loss(logits, mask, config.focal_gamma).backward()
+                optimizer.step()
+                schedule.step()
+                if step + 1 in checks:
+                    with random_states(self.device):
+                        checkpoint()
+                    self.network.train()
 
     @torch.inference_mode()
     def predict(self, images: Iterable[np.ndarray]) -> Iterator[AnomalyMap]:

@@ -66,6 +66,32 @@ def test_the_same_seed_gives_the_same_maps_and_leaves_global_random_states_alone
     np.testing.assert_array_equal(np.random.get_state()[1], numpy_state)
 
 
+def test_checkpoints_change_nothing_in_the_training_and_see_the_detector_ready(samples):
+    images = images_of(samples[:3])
+
+    def trained(checks):
+        config = replace(with_unet(epochs=2, steps_per_epoch=5), oracle_checks=checks)
+        detector = UNetDetector(config, seed=0, device="cpu")
+        seen = []
+
+        def look():
+            seen.append([found.scores for found in detector.predict(images)])
+            torch.rand(3), np.random.rand()
+            detector.network.eval()
+
+        detector.fit(samples, no_progress, look)
+        return detector, seen
+
+    plain, never = trained(0)
+    checked, seen = trained(4)
+    assert never == [] and len(seen) == 4
+    assert checked.network.training and plain.network.training
+    for key, value in plain.network.state_dict().items():
+        assert torch.equal(value, checked.network.state_dict()[key]), key
+    np.testing.assert_array_equal(seen[-1], [found.scores for found in plain.predict(images)])
+    assert not np.array_equal(seen[0], seen[1])
+
+
 def test_maps_have_the_detectors_size_whatever_the_images_have(samples):
     detector = UNetDetector(SMALL, seed=0, device="cpu")
     images = [np.zeros((50, 80, 3), np.uint8), np.zeros((200, 90), np.uint8)] * 3  # more than a batch

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import sys
+
+import huggingface_hub
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from augment.data.layouts import read_category
+from augment.detectors.unet import UNetDetector
+from augment.errors import BackboneError, RecipeError
+from augment.progress import no_progress
+from augment.recipe import BenchmarkConfig, UNetConfig
+
+
+def config(**changes) -> BenchmarkConfig:
+    unet = {"image_size": 64, "epochs": 1, "steps_per_epoch": 2, "batch_size": 4, "encoder": "resnet18"}
+    return BenchmarkConfig(unet=UNetConfig(**unet | changes))
+
+
+@pytest.fixture
+def package():
+    return pytest.importorskip("segmentation_models_pytorch")
+
+
+@pytest.fixture
+def samples(small_category):
+    category = read_category(small_category, "parts")
+    return [*category.train_good, *category.defects["spot"]]
+
+
+@pytest.mark.parametrize("encoder", ["resnet18", "efficientnet-b0"])  # the second drops layers at random
+def test_a_known_encoder_trains_reproducibly_and_leaves_the_global_random_state_alone(
+    package, samples, encoder
+):
+    def maps(seed):
+        detector = UNetDetector(config(encoder=encoder), seed=seed, device="cpu")
+        detector.fit(samples, no_progress)
+        images = [np.asarray(Image.open(sample.image)) for sample in samples[:3]]
+        return np.stack([found.scores for found in detector.predict(images)])
+
+    state = torch.get_rng_state()
+    first = maps(0)
+    assert first.shape == (3, 64, 64) and 0 <= first.min() < first.max() <= 1
+    np.testing.assert_array_equal(first, maps(0))
+    assert not np.array_equal(first, maps(1))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_images_are_normalised_as_the_encoders_weights_want(package, monkeypatch):
+    settings = {"mean": [123.0, 102.0, 51.0], "std": [51.0, 51.0, 51.0], "input_range": [0, 255]}
+    unet = package.Unet
+    monkeypatch.setattr(package, "Unet", lambda name, **rest: unet(name, **rest | {"encoder_weights": None}))
+    monkeypatch.setattr(package.encoders, "get_preprocessing_params", lambda name, weights: settings)
+    network = UNetDetector(config(encoder_weights="imagenet"), seed=0, device="cpu").network.eval()
+    image = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    mean, std = (torch.tensor(settings[name]).view(1, 3, 1, 1) / 255 for name in ("mean", "std"))
+    with torch.no_grad():
+        torch.testing.assert_close(network(image), network.unet((image - mean) / std))
+
+
+def test_without_the_package_the_error_names_the_install_command(monkeypatch):
+    monkeypatch.setitem(sys.modules, "segmentation_models_pytorch", None)
+    with pytest.raises(BackboneError, match="pip install segmentation-models-pytorch"):
+        UNetDetector(config(), seed=0, device="cpu")
+
+
+def test_errors_name_what_is_wrong(package, monkeypatch, tmp_path):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    for changes, kind, words in (
+        ({"encoder": "resnet81"}, RecipeError, "No encoder is called 'resnet81'.*resnet18"),
+        ({"encoder_weights": "imagenette"}, RecipeError, "imagenette.*Available options are"),
+        ({"encoder_weights": "imagenet"}, BackboneError, "resnet18.*connect once"),
+    ):
+        with pytest.raises(kind, match=words) as caught:
+            UNetDetector(config(**changes), seed=0, device="cpu")
+        assert "\n" not in str(caught.value)
