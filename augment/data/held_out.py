@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from augment.data.folds import folds_of, split
+from augment.data.folds import folds_of, split_defect
 from augment.data.images import file_sha256
+from augment.data.parts import part_groups
 from augment.data.sample import Category, Sample
 from augment.errors import WorkspaceError
+from augment.progress import Progress, no_progress
 from augment.recipe import Recipe
 from augment.workspace import Manifest, Run, Workspace, fold_name
 
@@ -27,7 +29,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Split:
-    """What one fold trains and tests on, with the SHA-256 of every file."""
+    """What one fold trains and tests on, with the SHA-256 of every file.
+
+    `groups` are the images of each part that was shot more than once; each lies on one side.
+    """
 
     fold: int
     good: tuple[Sample, ...]
@@ -35,6 +40,7 @@ class Split:
     synthetic: tuple[Sample, ...]
     test: tuple[Sample, ...]
     hashes: dict[Path, str]
+    groups: tuple[tuple[Path, ...], ...] = ()
 
     def training(self, name: str) -> tuple[Sample, ...]:
         """The samples of "real-only" or "real+synthetic"."""
@@ -47,12 +53,13 @@ class Split:
         return sorted(shown | set(range(len(self.test))[anomalous : anomalous + 1]))
 
     def record(self) -> dict[str, Any]:
-        """Part -> file -> SHA-256, of images and masks."""
+        """Part -> file -> SHA-256, of images and masks; and "groups", lists of files that show one part."""
         parts = {"good": self.good, "real": self.real, "synthetic": self.synthetic, "test": self.test}
-        return {
+        files = {
             name: {str(path): self.hashes[path] for path in files_of(samples)}
             for name, samples in parts.items()
         }
+        return files | {"groups": [list(map(str, group)) for group in self.groups]}
 
     def digest(self, name: str) -> str:
         """One hash of all a training and its test read: the same files in the same order give the same."""
@@ -62,7 +69,13 @@ class Split:
         return hashlib.sha256("\n".join([*parts, str(len(self.test))]).encode()).hexdigest()
 
 
-def make_split(category: Category, recipe: Recipe, workspace: Workspace, fold: int) -> Split:
+def make_split(
+    category: Category,
+    recipe: Recipe,
+    workspace: Workspace,
+    fold: int,
+    progress: Progress = no_progress,
+) -> Split:
     """What a fold trains and tests on: the defects that have synthetic images, and proof that nothing leaked.
 
     A good training image that is, byte for byte, a test image is left out, with a warning.
@@ -78,7 +91,7 @@ def make_split(category: Category, recipe: Recipe, workspace: Workspace, fold: i
         raise WorkspaceError(
             f"{folder} holds no synthetic images of {category.key}. Run `augment synthesize`."
         )
-    parts = [split(category.defects[defect], recipe.data.protocol, fold) for defect in defects]
+    parts = [split_defect(category, defect, recipe.data, fold, progress) for defect in defects]
     real = tuple(sample for part in parts for sample in part.fit)
     test = tuple(sample for part in parts for sample in part.test) + category.test_good
     samples = (*category.train_good, *real, *synthetic, *test)
@@ -106,6 +119,7 @@ def make_split(category: Category, recipe: Recipe, workspace: Workspace, fold: i
         synthetic=synthetic,
         test=test,
         hashes=hashes,
+        groups=part_groups(category).repeated() if recipe.data.group_duplicates else (),
     )
 
 
