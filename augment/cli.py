@@ -121,7 +121,8 @@ def fit(
     found = resolve_targets(targets, data_root)
     job = Job(tuple(found), fold, _load_recipe(recipe, overrides, device, console))
     if dry_run:
-        rows = job.describe([store.fit_folder(target.key, fold) for target in found])
+        folders = [store.fit_folder(target.key, fold) for target in found]
+        rows = job.describe(folders, make_progress(console.quiet))
         _print_plan(console, [(rows, job.recipe)], ("backbone", "window", "data", "adapt", "fit"))
         return
     from augment.jobs.fit import fit as run_fit
@@ -192,7 +193,8 @@ def synthesize(
     if dry_run:
         parts = []
         for job in jobs:
-            rows = job.describe([store.synthetic_folder(t.category.key, job.fold) for t in job.targets])
+            folders = [store.synthetic_folder(t.category.key, job.fold) for t in job.targets]
+            rows = job.describe(folders, make_progress(console.quiet))
             parts.append(([row | {"images": number} for row in rows], job.recipe))
         _print_plan(console, parts, ("backbone", "window", "data", "synthesize"))
         return

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from augment.data.folds import split
+from augment.data.folds import split_defect
 from augment.data.sample import Category, Target
 from augment.data.targets import resolve_categories, resolve_targets
 from augment.errors import DataError, WorkspaceError
+from augment.progress import Progress, no_progress
 from augment.recipe import Recipe, load_recipe
 from augment.workspace import Run, RunInfo, Workspace, fold_name
 
@@ -23,11 +24,11 @@ class Job:
     fold: int | str
     recipe: Recipe
 
-    def describe(self, folders: Sequence[Path]) -> list[dict[str, Any]]:
+    def describe(self, folders: Sequence[Path], progress: Progress = no_progress) -> list[dict[str, Any]]:
         """A line of the plan for each target and its run folder: how many images it uses, what is there."""
         lines = []
         for target, folder in zip(self.targets, folders, strict=True):
-            fold = split(target.samples, self.recipe.data.protocol, self.fold)
+            fold = split_defect(target.category, target.defect, self.recipe.data, self.fold, progress)
             run = Run.find(folder)
             lines.append(
                 {

@@ -127,6 +127,7 @@ class ProtocolConfig:
     """Which images a fit may see."""
 
     protocol: Literal["two-fold", "third"] = "two-fold"
+    group_duplicates: bool = True  # images of one physical part stay on one side of every split
 
 
 @dataclass(frozen=True)

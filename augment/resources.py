@@ -1,7 +1,8 @@
-"""Recipes and dataset cards: packaged in a wheel, else those of the checkout."""
+"""Recipes and dataset cards: packaged in a wheel, else those of the checkout. The user's cache folder."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from augment.errors import RecipeError, suggest
@@ -23,6 +24,14 @@ def list_recipes() -> dict[str, Path]:
 def list_cards() -> dict[str, Path]:
     """Name -> file of every dataset card that ships."""
     return {path.stem: path for path in sorted(resource_folder("datasets").glob("*.yaml"))}
+
+
+def cache_folder() -> Path:
+    """What can be found again is kept here: $AUGMENT_CACHE, else `augment` in $XDG_CACHE_HOME or ~/.cache."""
+    own, shared = os.environ.get("AUGMENT_CACHE"), os.environ.get("XDG_CACHE_HOME")
+    if own:
+        return Path(own).expanduser()
+    return (Path(shared) if shared else Path.home() / ".cache") / "augment"
 
 
 def find_recipe(name: str) -> Path:

@@ -19,6 +19,12 @@ from PIL import Image, ImageDraw  # noqa: E402
 CHECKOUT = Path(__file__).parents[1]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The user's own cache folder is neither read nor written."""
+    os.environ["AUGMENT_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real data sets: $AUGMENT_TEST_DATA, else ../shared/data beside the checkout."""

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from augment.data.folds import folds_of, split
+from augment.data.folds import folds_of, split_defect
 from augment.data.images import file_sha256
+from augment.data.parts import part_groups
 from augment.data.sample import Category, Sample
 from augment.errors import WorkspaceError
+from augment.progress import Progress, no_progress
 from augment.recipe import Recipe
 from augment.workspace import Manifest, Run, Workspace, fold_name
 
@@ -31,6 +33,7 @@ class Split:
         synthetic: generator -> its images, those of a defect in the order they were painted.
         test: held-out real defect images, then normal ones.
         hashes: of every file.
+        groups: the images of each part that was shot more than once; each lies on one side.
     """
 
     fold: int
@@ -39,6 +42,7 @@ class Split:
     synthetic: Mapping[str, tuple[Sample, ...]]
     test: tuple[Sample, ...]
     hashes: Mapping[Path, str]
+    groups: tuple[tuple[Path, ...], ...] = ()
 
     @property
     def defects(self) -> list[str]:
@@ -71,13 +75,14 @@ class Split:
         return self.good + (self.real if with_real else ()) + self.painted(generator, n)
 
     def record(self) -> dict[str, Any]:
-        """Part -> file -> SHA-256, of images and masks."""
+        """Part -> file -> SHA-256, of images and masks; and "groups", lists of files that show one part."""
         parts = {"good": self.good, "real": self.real, "test": self.test}
         parts |= {f"synthetic/{name}": samples for name, samples in self.synthetic.items()}
-        return {
+        files = {
             name: {str(path): self.hashes[path] for path in files_of(samples)}
             for name, samples in parts.items()
         }
+        return files | {"groups": [list(map(str, group)) for group in self.groups]}
 
     def digest(self, train: Sequence[Sample]) -> str:
         """One hash of all a training and its test read: the same files in the same order give the same."""
@@ -85,7 +90,13 @@ class Split:
         return hashlib.sha256("\n".join([*parts, str(len(self.test))]).encode()).hexdigest()
 
 
-def make_split(category: Category, recipe: Recipe, workspaces: Mapping[str, Workspace], fold: int) -> Split:
+def make_split(
+    category: Category,
+    recipe: Recipe,
+    workspaces: Mapping[str, Workspace],
+    fold: int,
+    progress: Progress = no_progress,
+) -> Split:
     """What a fold trains and tests on: the defects that have synthetic images, and proof that nothing leaked.
 
     A good training image that is, byte for byte, a test image is left out, with a warning.
@@ -108,7 +119,7 @@ def make_split(category: Category, recipe: Recipe, workspaces: Mapping[str, Work
         raise WorkspaceError(
             f"{folders[first]} holds no synthetic images of {category.key}. Run `augment synthesize`."
         )
-    parts = [split(category.defects[defect], recipe.data.protocol, fold) for defect in defects]
+    parts = [split_defect(category, defect, recipe.data, fold, progress) for defect in defects]
     real = tuple(sample for part in parts for sample in part.fit)
     test = tuple(sample for part in parts for sample in part.test) + category.test_good
     painted = tuple(itertools.chain.from_iterable(synthetic.values()))
@@ -140,6 +151,7 @@ def make_split(category: Category, recipe: Recipe, workspaces: Mapping[str, Work
         synthetic=synthetic,
         test=test,
         hashes=hashes,
+        groups=part_groups(category).repeated() if recipe.data.group_duplicates else (),
     )
 
 

@@ -69,6 +69,7 @@ def read_category(root: Path, dataset: str, card: Card | None = None) -> Categor
             raise DataError(
                 f"The masks in {folder} have no images: expected the folder {root / 'test' / folder.name}."
             )
+    defects = {name: _defect(root, name) for name in names}
     words = (card and card.categories.get(root.name)) or CategoryCard(_spoken(root.name))
     return Category(
         dataset=dataset,
@@ -76,11 +77,12 @@ def read_category(root: Path, dataset: str, card: Card | None = None) -> Categor
         root=root,
         train_good=train_good,
         test_good=_good(root / "test" / GOOD),
-        defects={name: _defect(root, name) for name in names},
+        defects=defects,
         words=words.words,
         defect_words={name: words.defects.get(name, _spoken(name)) for name in names},
         licence=card.licence if card else None,
         citation=card.citation if card else None,
+        anomalous=tuple(sample for samples in defects.values() for sample in samples),
     )
 
 

@@ -32,6 +32,7 @@ class Category:
     defect_words: dict[str, str]  # each defect in a prompt: "crack"
     licence: str | None
     citation: str | None
+    anomalous: tuple[Sample, ...]  # of every defect of the folder, also where `defects` holds only some
 
     @property
     def key(self) -> str:

@@ -247,6 +247,9 @@ class AnomalibDetector:
             with in_evaluation(self.model):
                 self.before_predicting()
 
+    def estimate(self, train: Sequence[Sample]) -> None:
+        """Not known: the models differ too much in what they do."""
+
     def predict(self, images: Iterable[np.ndarray]) -> Iterator[AnomalyMap]:
         """The model's raw maps, of `image_size` squared, and its raw scores (see `Detector.predict`)."""
         resized = (resize_image(image, self.image_size) for image in images)

@@ -59,6 +59,10 @@ class Detector(Protocol):
         """
         ...
 
+    def estimate(self, train: Sequence[Sample]) -> float | None:
+        """Seconds that `fit` will take on `train`, measured on one step; None: not known beforehand."""
+        ...
+
     def predict(self, images: Iterable[np.ndarray]) -> Iterator[AnomalyMap]:
         """A map for each image, in order. Images, uint8 (H, W) or (H, W, 3), are taken a batch at a time."""
         ...

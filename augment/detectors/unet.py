@@ -15,7 +15,9 @@ segmentation_models_pytorch's U-Net in the network's place; all else stays.
 
 from __future__ import annotations
 
+import copy
 import itertools
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import ClassVar
 
@@ -94,8 +96,7 @@ class UNetDetector:
 
         normal = [self._load(good, progress)]
         anomalous = [self._load(samples, progress) for samples in by_type.values()]
-        images = sum(len(pool[0]) for pool in normal + anomalous)
-        steps = config.epochs * (config.steps_per_epoch or -(-images // config.batch_size))
+        steps = self._steps(sum(len(pool[0]) for pool in normal + anomalous))
         optimizer = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate)
         schedule = torch.optim.lr_scheduler.MultiStepLR(
             optimizer, [steps * 8 // 10, steps * 9 // 10], gamma=0.2
@@ -121,6 +122,23 @@ class UNetDetector:
                         checkpoint()
                     self.network.train()
 
+    def estimate(self, train: Sequence[Sample]) -> float:
+        """Seconds, from the second of two steps of a copy of the network (see `Detector.estimate`)."""
+        config = self.config
+        normal = sum(sample.mask is None for sample in train)
+        steps = self._steps(len(train) - normal + min(normal, config.good_images or normal))
+        network = copy.deepcopy(self.network).train()
+        blank = np.zeros((config.batch_size, config.image_size, config.image_size, 3), dtype=np.uint8)
+        mask = torch.zeros(blank.shape[:3], device=self.device)
+        for _ in range(2):
+            start = time.perf_counter()
+            with random_states(self.device, self.seed), self._autocast():
+                logits = network(self._to_input(blank))
+            focal_loss(logits, mask, config.focal_gamma).backward()
+            if self.device.type == "cuda":
+                torch.cuda.synchronize(self.device)
+        return steps * (time.perf_counter() - start)
+
     @torch.inference_mode()
     def predict(self, images: Iterable[np.ndarray]) -> Iterator[AnomalyMap]:
         """Probability maps of `image_size` squared, and their pooled maxima (see `Detector.predict`)."""
@@ -135,6 +153,11 @@ class UNetDetector:
             scores = F.avg_pool2d(maps, window, stride=1, padding=window // 2).amax(dim=(1, 2, 3))
             for anomaly_map, score in zip(maps[:, 0].cpu().numpy(), scores.tolist(), strict=True):
                 yield AnomalyMap(anomaly_map, score)
+
+    def _steps(self, images: int) -> int:
+        """Steps of a training on so many images."""
+        config = self.config
+        return config.epochs * (config.steps_per_epoch or -(-images // config.batch_size))
 
     def _load(self, samples: Sequence[Sample], progress: Progress) -> tuple[np.ndarray, np.ndarray]:
         """Images uint8 (N, S, S, 3) and masks bool (N, S, S) of the training size."""

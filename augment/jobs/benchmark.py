@@ -80,7 +80,7 @@ def benchmark(
         splits = []
         for number in finished_folds(category, recipe, first, fold):
             spaces = dict(sets)
-            make_split(category, recipe, spaces, number)  # leaks are found before a baseline's hour
+            make_split(category, recipe, spaces, number, progress)  # leaks are found before a baseline's hour
             for name in baselines:
                 say(f"{category.key}, fold {number}: {name}'s images")
                 spaces[name] = paint_baseline(category, name, number, first, device=device, progress=progress)

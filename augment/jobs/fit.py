@@ -13,7 +13,7 @@ import torch
 
 from augment.backbones.backbone import Backbone
 from augment.backbones.load import load_backbone
-from augment.data.folds import Fold, split
+from augment.data.folds import Fold, split_defect
 from augment.data.images import file_sha256, read_image, read_sample, to_rgb
 from augment.data.references import References
 from augment.data.sample import Sample, Target
@@ -92,7 +92,7 @@ def fit(
     """
     runs = []
     for target in targets:  # all checks before the first long step
-        images = split(target.samples, recipe.data.protocol, fold)
+        images = split_defect(target.category, target.defect, recipe.data, fold, progress)
         runs.append((target, images, _open_run(target, images, recipe, workspace, seed, fold, force)))
     backbone = base = None
     adapted: dict[str, dict[str, torch.Tensor]] = {}  # category -> weights to start its fits from

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -188,3 +189,10 @@ def test_errors_name_what_is_wrong(samples):
         UNetDetector(SMALL, seed=0, device="cpu").fit(good, no_progress)
     with pytest.raises(DataError, match="0 normal and 8 anomalous"):
         UNetDetector(SMALL, seed=0, device="cpu").fit(samples[6:], no_progress)
+
+
+def test_the_estimate_grows_with_the_steps_and_changes_nothing(samples):
+    short, long = (UNetDetector(with_unet(epochs=epochs), seed=0, device="cpu") for epochs in (10, 1000))
+    before = copy.deepcopy(long.network.state_dict())
+    assert 0 < short.estimate(samples) < long.estimate(samples)
+    assert all(torch.equal(value, before[name]) for name, value in long.network.state_dict().items())

@@ -259,9 +259,31 @@ def test_no_file_is_trained_and_tested_on_and_the_run_proves_it(category, worksp
         parts = json.loads(path.read_text())
         tested = set(parts.pop("test").values())
         assert len(tested) == 4 + 4 + 3  # images, their masks, good images
+        assert parts.pop("groups") == []
         for files in parts.values():
             assert files and not tested & set(files.values())
             assert all(file_sha256(Path(name)) == digest for name, digest in files.items())
+
+
+def test_shots_of_one_part_are_on_one_side_and_the_run_says_which_they_are(small_category, workspace):
+    for folder, name in (("test", "{}.png"), ("ground_truth", "{}_mask.png")):
+        image = read_image(small_category / folder / "spot" / name.format("000"))
+        darker = image if folder == "ground_truth" else (0.8 * image).astype(np.uint8)
+        Image.fromarray(darker).save(small_category / folder / "spot" / name.format("again"))
+    category = read_category(small_category, "parts")
+    synthesize(workspace, category, 0, sources=category.defects["spot"][:1] * 3)
+    part = make_split(category, RECIPE, {"augment": workspace}, 0)
+    shots = [str(small_category / "test" / "spot" / name) for name in ("000.png", "again.png")]
+    record = part.record()
+    assert record["groups"] == [shots]
+    assert all(shot in record["real"] for shot in shots)
+    plain = make_split(
+        category,
+        replace(RECIPE, data=replace(RECIPE.data, group_duplicates=False)),
+        {"augment": workspace},
+        0,
+    ).record()
+    assert plain["groups"] == [] and shots[0] in plain["real"] and shots[1] in plain["test"]
 
 
 def test_synthetic_images_made_from_test_images_are_refused(category, workspace):
