@@ -125,7 +125,8 @@ def test_the_learning_rate_falls_at_80_and_90_percent(samples, monkeypatch):
         return step(self, *arguments, **options)
 
     monkeypatch.setattr(torch.optim.Adam, "step", record)
-    UNetDetector(with_unet(steps_per_epoch=10), seed=0, device="cpu").fit(samples, no_progress)
+    config = with_unet(steps_per_epoch=10, learning_rate=1e-3)
+    UNetDetector(config, seed=0, device="cpu").fit(samples, no_progress)
     assert rates == pytest.approx([1e-3] * 8 + [2e-4, 4e-5])
 
 
