@@ -108,6 +108,9 @@ class SynthesizeConfig:
         0.85  # deviation of the noise a hole starts from; 1 = the paper, less = calmer texture
     )
     guidance_scale: float = 1.0  # on the defect prompt; 1 = none, as the paper's proofs assume
+    start: Literal["inversion", "random"] = (
+        "inversion"  # of the background's noise: by Eq. 8, or drawn (ablation: the source noised forward)
+    )
     background: Literal["replay", "predict"] = (
         "replay"  # write the inverted trajectory back, or predict it again
     )

@@ -61,6 +61,14 @@ METHODS = Registry(
             "augment.methods.cutpaste:CutPaste",
             "the baseline without a model: a piece of the same image, pasted elsewhere",
         ),
+        "perlin": (
+            "augment.methods.perlin:Perlin",
+            "DRAEM's synthesis, without a model: foreign texture in Perlin-shaped pieces",
+        ),
+        "dreambooth": (
+            "augment.methods.dreambooth:DreamBooth",
+            "the paper's naive baseline: plain loss on whole windows, noise blended into the noised source",
+        ),
     },
 )
 

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from augment.functional.noising import mask_latents
+from augment.functional.noising import add_noise, mask_latents
 
 Denoiser = Callable[[Tensor, int], Tensor]
 """``eps_theta(z, level)``: predicted noise (B, C, h, w) at a level of the schedule."""
@@ -101,6 +101,23 @@ def invert_background(
     return trajectory
 
 
+def noised_background(z_0: Tensor, m: Tensor, eps: Tensor, schedule: Schedule) -> list[Tensor]:
+    """The ablation of Eq. (8): the background noised forward with one fixed noise, not inverted.
+
+    Args:
+        z_0: (B, C, h, w) latents of the normal image.
+        m: (B, 1, h, w) target mask in {0, 1}.
+        eps: (B, C, h, w) Gaussian noise.
+        schedule: the noise levels.
+
+    Returns:
+        N + 1 tensors (B, C, h, w), as `invert_background`: Eq. (6) and (7) at levels 1 to N, and at level 0
+        the masked image itself.
+    """
+    noised = [add_noise(z_0, eps, a) for a in schedule.a.to(z_0)[1:]]
+    return [mask_latents(z, m) for z in (z_0, *noised)]
+
+
 def generate_defect(
     denoise_defect: Denoiser,
     denoise_background: Denoiser | None,
@@ -123,7 +140,7 @@ def generate_defect(
     Args:
         denoise_defect: eps_theta under C_1.
         denoise_background: eps_theta under C_2; not needed with `replay`.
-        trajectory: what `invert_background` returned.
+        trajectory: what `invert_background` (or `noised_background`) returned.
         m: (B, 1, h, w) target mask in {0, 1}.
         eps: (B, C, h, w) Gaussian noise for the hole.
         schedule: the noise levels.

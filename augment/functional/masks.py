@@ -68,6 +68,20 @@ def refine_mask(target: Tensor, evidence: Tensor, threshold: float = 0.5) -> Ten
     return target * (evidence >= threshold)
 
 
+def or_target(refined: Tensor, target: Tensor, minimum_share: float) -> tuple[Tensor, Tensor]:
+    """Refined masks, but for those of which nearly nothing is left: these are the target again.
+
+    Args:
+        refined, target: (B, 1, H, W) in {0, 1}.
+        minimum_share: of the target's pixels.
+
+    Returns:
+        (B, 1, H, W) float in {0, 1}, and (B,) bool, where it is the target.
+    """
+    fell_back = refined.sum(dim=(1, 2, 3)) < minimum_share * target.sum(dim=(1, 2, 3))
+    return torch.where(fell_back[:, None, None, None], target.float(), refined), fell_back
+
+
 def contrast_evidence(defect_noise: Tensor, background_noise: Tensor, m: Tensor) -> Tensor:
     """How differently the two prompts denoise each cell (the idea of DiffEdit, Couairon et al. 2023).
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from torchvision.transforms import functional as transforms
 
 from augment.backbones.backbone import Backbone
-from augment.functional.masks import difference_evidence, refine_mask
+from augment.functional.masks import difference_evidence, or_target, refine_mask
 from augment.methods.base import Generated, TrainingBatch
 from augment.recipe import FitConfig, SynthesizeConfig
 
@@ -62,9 +62,8 @@ class CutPaste:
         if config.refinement == "difference":
             evidence = difference_evidence(generated, images)
             refined = refine_mask(masks, evidence, config.refinement_threshold)
-        shrunk = refined.sum(dim=(1, 2, 3)) < config.minimum_refined_share * masks.sum(dim=(1, 2, 3))
-        refined = torch.where(shrunk[:, None, None, None], masks, refined)
-        return Generated(generated, refined, shrunk, torch.zeros(len(images)))
+        refined, fell_back = or_target(refined, masks, config.minimum_refined_share)
+        return Generated(generated, refined, fell_back, torch.zeros(len(images)))
 
 
 def _elsewhere(image: Tensor, generator: torch.Generator) -> Tensor:

@@ -11,13 +11,14 @@ from torch import Tensor
 
 from augment.backbones.attention_processor import AttentionRecorder, AttentionRegion, stack_regions
 from augment.backbones.backbone import Backbone
-from augment.functional.ddim import Schedule, generate_defect, invert_background
+from augment.functional.ddim import Schedule, generate_defect, invert_background, noised_background
 from augment.functional.inpainting import Surroundings
 from augment.functional.losses import region_error
 from augment.functional.masks import (
     contrast_evidence,
     difference_evidence,
     latent_mask,
+    or_target,
     random_crops,
     refine_mask,
 )
@@ -128,14 +129,15 @@ class DisentangledInversion:
         Differs from the paper for an inpainting U-Net: it paints the defect as a change of good surface,
         which is the normal image itself where no other reference is given. With `strength` below 1 it starts
         from a real defect (see `generate_defect`), for an inpainting U-Net also as what the hole most likely
-        holds: it then varies and fits in a real defect rather than inventing one.
+        holds: it then varies and fits in a real defect rather than inventing one. `start: random` is the
+        ablation without Eq. (8): see `noised_background`.
         """
         backbone, config = self.backbone, self.synthesize
         masks = masks.to(backbone.device)
         z_0 = backbone.encode_images(images)
         m = latent_mask(masks, z_0.shape[-2:], self.fit.mask_dilation)
-        eps = torch.stack([torch.randn(z_0.shape[1:], generator=g) for g in generators]).to(z_0)
-        eps = config.temperature * eps  # differs from the paper, where it is 1
+        noise = torch.stack([torch.randn(z_0.shape[1:], generator=g) for g in generators]).to(z_0)
+        eps = config.temperature * noise  # differs from the paper, where it is 1
         schedule, example = backbone.schedule(config.num_inference_steps), None
         reference = z_0 if references is None else backbone.encode_images(references)
         known = backbone.surroundings(z_0, m, reference, of_defect=self.paints_defect)
@@ -147,9 +149,12 @@ class DisentangledInversion:
                 example = known.fill
         passes = _Passes(self, known, m, schedule)
 
-        calls = config.inversion_calls or config.num_inference_steps
-        stride = max(1, round(config.num_inference_steps / calls))
-        trajectory = invert_background(passes.background, z_0, m, schedule, stride)  # Eq. (8)
+        if config.start == "random":
+            trajectory = noised_background(z_0, m, noise, schedule)
+        else:
+            calls = config.inversion_calls or config.num_inference_steps
+            stride = max(1, round(config.num_inference_steps / calls))
+            trajectory = invert_background(passes.background, z_0, m, schedule, stride)  # Eq. (8)
         z = generate_defect(
             passes.defect, passes.background, trajectory, m, eps, schedule, config.background, example
         )  # Eq. (9)
@@ -163,11 +168,10 @@ class DisentangledInversion:
             else:
                 evidence = passes.evidence()
             refined = refine_mask(masks, evidence, config.refinement_threshold)
-        shrunk = refined.sum(dim=(1, 2, 3)) < config.minimum_refined_share * masks.sum(dim=(1, 2, 3))
-        refined = torch.where(shrunk[:, None, None, None], masks.float(), refined)
+        refined, fell_back = or_target(refined, masks, config.minimum_refined_share)
         gap = mask_latents(z - z_0, m).square().sum(dim=(1, 2, 3))
         cells = (1 - m).sum(dim=(1, 2, 3)).clamp(min=1) * z_0.shape[1]
-        return Generated(generated, refined, shrunk, (gap / cells).sqrt(), reconstructed)
+        return Generated(generated, refined, fell_back, (gap / cells).sqrt(), reconstructed)
 
 
 class _Passes:

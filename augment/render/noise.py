@@ -85,6 +85,25 @@ def fractal_noise(
     return total / (total.std() + np.float32(1e-6))
 
 
+def perlin_noise(rng: np.random.Generator, size: int, rows: int, columns: int) -> Field:
+    """Perlin's gradient noise, within [-1, 1], about 0, over `rows` by `columns` cells.
+
+    Perlin: "An Image Synthesizer", SIGGRAPH 1985, with the fade curve of 2002.
+    """
+    turn = rng.uniform(0, 2 * np.pi, (rows + 1, columns + 1))
+    y, x = ((np.arange(size) + 0.5) * cells / size for cells in (rows, columns))
+    i, j = y.astype(int), x.astype(int)
+    v, u = (y - i)[:, None], (x - j)[None]
+
+    def slope(below: int, right: int) -> np.ndarray:
+        angle = turn[i + below][:, j + right]
+        return np.cos(angle) * (u - right) + np.sin(angle) * (v - below)
+
+    fade_v, fade_u = (t**3 * (t * (6 * t - 15) + 10) for t in (v, u))
+    above, beneath = (slope(k, 0) + fade_u * (slope(k, 1) - slope(k, 0)) for k in (0, 1))
+    return (np.sqrt(2) * (above + fade_v * (beneath - above))).astype(np.float32)
+
+
 def streaks(rng: np.random.Generator, size: int, length: float, width: float, angle: float) -> Field:
     """Unit-deviation noise drawn out to lines `length` by `width` px, running along `angle` (radians)."""
     extent = int(size * 1.45)

@@ -12,7 +12,9 @@ from augment.functional.ddim import (
     generate_defect,
     invert_background,
     make_schedule,
+    noised_background,
 )
+from augment.functional.noising import add_noise
 
 SHAPE = (2, 4, 8, 8)
 
@@ -183,3 +185,12 @@ def test_an_example_survives_a_late_start_and_not_an_early_one(schedule, scene):
     expected = direction * (a[0] / 1).sqrt() + (1 - a[0]).sqrt() * eps
     assert torch.allclose(z * m, expected * m, atol=1e-9)
     assert torch.allclose(z * (1 - m), z_0 * (1 - m), atol=1e-12)
+
+
+def test_the_background_without_inversion_is_the_source_noised_by_one_noise(schedule, scene):
+    z_0, eps, _, m = scene
+    trajectory = noised_background(z_0, m, eps, schedule)
+    assert len(trajectory) == schedule.steps + 1
+    assert torch.equal(trajectory[0], (1 - m) * z_0)
+    for level in (1, 4, schedule.steps):
+        assert torch.equal(trajectory[level], (1 - m) * add_noise(z_0, eps, schedule.a[level]))

@@ -2,7 +2,13 @@ from __future__ import annotations
 
 import torch
 
-from augment.functional.masks import contrast_evidence, difference_evidence, latent_mask, refine_mask
+from augment.functional.masks import (
+    contrast_evidence,
+    difference_evidence,
+    latent_mask,
+    or_target,
+    refine_mask,
+)
 
 
 def test_a_single_pixel_survives_on_the_latent_grid():
@@ -45,3 +51,13 @@ def test_difference_finds_what_is_visible():
     assert (evidence[..., 11:19, 11:19] > 0.5).all()
     assert (evidence[..., 24:, 24:] < 0.5).all()
     assert (difference_evidence(source, source) == 0).all()
+
+
+def test_a_mask_refined_to_nearly_nothing_is_the_target_again():
+    target = torch.zeros(2, 1, 20, 20)
+    target[..., :10, :10] = 1
+    refined = torch.zeros_like(target)
+    refined[0, 0, :3, :3] = refined[1, 0, :3, :4] = 1  # 9 and 12 of 100 pixels
+    kept, fell_back = or_target(refined, target, 0.1)
+    assert fell_back.tolist() == [True, False]
+    assert torch.equal(kept[0], target[0]) and torch.equal(kept[1], refined[1])

@@ -9,7 +9,7 @@ import torch
 
 from augment.backbones.attention_processor import AttentionRegion
 from augment.backbones.load import load_backbone
-from augment.functional.ddim import generate_defect, invert_background
+from augment.functional.ddim import ddim_step, generate_defect, invert_background
 from augment.functional.losses import region_error
 from augment.functional.masks import latent_mask
 from augment.functional.noising import add_noise, prediction_target, stratified_timesteps
@@ -164,6 +164,45 @@ def test_generation_equals_the_algorithm_without_shortcuts(backbone, scene):
         z = generate_defect(
             denoiser(method.C_1, known), denoiser(method.C_2), trajectory, m, eps, schedule, "predict"
         )
+        expected = backbone.decode_latents(z)
+    assert torch.allclose(method.generate(images, masks, generators()).images, expected, atol=1e-5)
+
+
+def test_a_random_start_inverts_nothing_and_still_keeps_the_background(backbone, scene):
+    """The ablation: without the inversion's calls, and with another hole."""
+    images, masks = scene
+    conditions = []
+    spy = replace(backbone)
+    spy.predict_noise = lambda z, t, a_t, condition, *rest: (
+        conditions.append(condition[0]) or backbone.predict_noise(z, t, a_t, condition, *rest)
+    )
+    method = make(spy, start="random")
+    random = method.generate(images, masks, generators())
+    assert len(conditions) == 4 and all(torch.equal(condition, method.C_1) for condition in conditions)
+    inverted = make(backbone).generate(images, masks, generators())
+    assert (random.background_error == 0).all()
+    inside = masks.expand_as(images) > 0
+    assert (random.images - inverted.images)[inside].abs().mean() > 1e-3
+    assert torch.equal(
+        random.images, make(backbone, start="random").generate(images, masks, generators()).images
+    )
+
+
+def test_a_random_start_equals_the_algorithm_without_shortcuts(backbone, scene):
+    images, masks = scene
+    method = make(backbone, start="random", temperature=0.5)
+    z_0 = backbone.encode_images(images)
+    m, schedule = latent_mask(masks, z_0.shape[-2:]), backbone.schedule(4)
+    known = backbone.surroundings(z_0, m, z_0, of_defect=True)
+    noise = torch.stack([torch.randn(4, 8, 8, generator=g) for g in generators()])
+    a = schedule.a.float()
+    with torch.no_grad():
+        z = (1 - m) * add_noise(z_0, noise, a[4]) + m * 0.5 * noise
+        for level in range(4, 0, -1):
+            t, condition = schedule.timesteps[level], method.C_1.expand(3, -1, -1)
+            eps = m * backbone.predict_noise(z, t, a[level], condition, AttentionRegion(m), known)
+            source = add_noise(z_0, noise, a[level - 1]) if level > 1 else z_0
+            z = (1 - m) * source + m * ddim_step(z, eps, a[level], a[level - 1])
         expected = backbone.decode_latents(z)
     assert torch.allclose(method.generate(images, masks, generators()).images, expected, atol=1e-5)
 
