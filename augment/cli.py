@@ -371,6 +371,27 @@ def benchmark(
 # --- around them -----------------------------------------------------------------------------------
 
 
+@main.command(examples="augment check mvtec/bottle\naugment check mvtec 'magnetic_tile/tile/*' --json")
+@click.argument("targets", nargs=-1, required=True, metavar="DATASET[/CATEGORY[/DEFECT]]...")
+@_data_root
+@output_options
+@click.pass_context
+def check(ctx: click.Context, targets: tuple[str, ...], data_root: Path | None, console: Console) -> None:
+    """Look for trouble in your data, before any long step.
+
+    Reads every image and mask: how many there are, how many parts they show, how they will be split, and what
+    is missing, damaged, doubled or surprising, with what the other commands will do about it. Exits with 1
+    where there are errors.
+    """
+    from augment.jobs.check import check as run_check
+    from augment.progress import make_progress
+
+    result = run_check(targets, data_root, make_progress(console.quiet))
+    console.result(result.text(), result.to_dict())
+    if result.has_errors:
+        ctx.exit(1)
+
+
 @main.command("list", examples="augment list detectors\naugment list runs --workspace augment-runs --json")
 @click.argument("what", type=click.Choice(["methods", "detectors", "datasets", "recipes", "runs"]))
 @_workspace

@@ -13,7 +13,7 @@ from augment.cli import main
 from augment.recipe import load_recipe
 from augment.workspace import Run, Workspace
 
-COMMANDS = ["fit", "synthesize", "benchmark", "list", "sample", "pretrain"]
+COMMANDS = ["fit", "synthesize", "benchmark", "check", "list", "sample", "pretrain"]
 
 
 @pytest.fixture
@@ -211,6 +211,40 @@ def test_data_that_moved_since_the_fit_is_one_line(run, small_category):
     record_fit(small_category, "scratch")
     small_category.parent.rename(small_category.parent.with_name("moved"))
     assert_one_line_error(run("synthesize", "--dry-run"), str(small_category))
+
+
+# --- check -----------------------------------------------------------------------------------------
+
+
+def test_check_prints_a_table_and_what_is_wrong_and_exits_with_1_only_at_errors(run, small_category):
+    before = sorted(small_category.rglob("*"))
+    fine = run("check", small_category)
+    assert fine.exit_code == 0 and fine.stderr == ""
+    assert "parts/washer/spot" in fine.stdout and "2 + 2" in fine.stdout and "warning: " in fine.stdout
+    damaged = small_category / break_missing_mask(small_category)
+    broken = run("check", small_category / "scratch")
+    assert broken.exit_code == 1
+    assert f"error: {damaged}: has no mask" in broken.stdout
+    assert "spot" not in broken.stdout.replace(str(small_category), "")
+    assert len(sorted(small_category.rglob("*"))) == len(before) - 1  # nothing was written
+
+
+def test_check_as_json_is_what_the_text_says(run, small_category):
+    damaged = small_category / break_unreadable_image(small_category)
+    result = run("check", small_category, "--json")
+    found = json.loads(result.stdout)
+    assert result.exit_code == 1
+    assert [row["target"] for row in found["rows"]] == [
+        f"parts/washer/{part}" for part in ("train/good", "test/good", "scratch", "spot")
+    ]
+    assert [(f["severity"], f["target"]) for f in found["findings"] if f["severity"] == "error"] == [
+        ("error", str(damaged))
+    ]
+    assert all(set(f) == {"severity", "target", "message", "advice"} for f in found["findings"])
+
+
+def test_check_of_unknown_names_is_one_line(run, small_category):
+    assert_one_line_error(run("check", small_category.parent / "washr"), "Did you mean washer")
 
 
 # --- plans -----------------------------------------------------------------------------------------

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import yaml
 
 from augment.errors import RecipeError
+from augment.listing import list_things
 from augment.recipe import Recipe, load_recipe
 from augment.resources import list_recipes
 
@@ -17,6 +20,20 @@ def test_every_shipped_recipe_loads_and_survives_yaml(name):
 
 def test_the_tiny_recipe_is_the_defaults():
     assert load_recipe("tiny") == Recipe()
+
+
+@pytest.mark.parametrize(("name", "count"), [("two-fold", 100), ("third", 500)])
+def test_the_protocols_are_the_published_detector_on_the_bundled_model(name, count):
+    recipe, paper = load_recipe(name), load_recipe("paper")
+    assert recipe.data.protocol == name and recipe.data.group_duplicates
+    assert recipe.benchmark == replace(paper.benchmark, n=(count,))
+    assert recipe == replace(Recipe(), name=name, data=recipe.data, benchmark=recipe.benchmark)
+
+
+@pytest.mark.parametrize("name", list_recipes())
+def test_every_recipe_says_what_it_is_for(name):
+    (row,) = [row for row in list_things("recipes") if row["recipe"] == name]
+    assert 20 < len(row["what"]) < 330 and row["what"].endswith(".")
 
 
 def test_overrides_come_after_the_file(tmp_path):

@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ from augment.errors import DataError
 from augment.workspace.files import atomic_path
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
-_LARGEST_LABEL = 15  # a mask whose largest value is this small holds class numbers, not grey levels
+LARGEST_LABEL = 15  # a mask whose largest value is this small holds class numbers, not grey levels
 
 
 def is_image(path: Path) -> bool:
@@ -83,22 +84,35 @@ def read_mask(path: Path, shape: tuple[int, int] | None = None) -> np.ndarray:
             raise DataError(f"The masks in {path} differ in size: all must have the image's size.")
         return np.logical_or.reduce(parts)
 
-    with _opened(path) as image:
-        if image.mode.startswith("I"):
-            values = _integers(image, path)
-        elif image.mode == "F":
-            values = np.array(image)
-        else:
-            grey = image.mode in ("1", "L", "LA", "La")
-            values = np.array(image.convert("L")) if grey else np.array(image.convert("RGB")).max(axis=2)
+    values = mask_values(path)
     if shape is not None and values.shape != tuple(shape):
         raise size_mismatch(path, values.shape, shape)
-    peak = values.max()
-    if peak <= 0:
+    if values.max() <= 0:
         raise DataError(
             f"The mask {path} is empty (every pixel is 0): draw the defect, or remove it and its image."
         )
-    return values > 0 if peak <= _LARGEST_LABEL else values >= peak / 2
+    return defect_pixels(values)
+
+
+def mask_values(path: Path) -> np.ndarray:
+    """What a mask file holds: (H, W), of colours the strongest channel, alpha dropped.
+
+    Raises:
+        DataError: missing or unreadable.
+    """
+    with _opened(path) as image:
+        if image.mode.startswith("I"):
+            return _integers(image, path)
+        if image.mode == "F":
+            return np.array(image)
+        grey = image.mode in ("1", "L", "LA", "La")
+        return np.array(image.convert("L")) if grey else np.array(image.convert("RGB")).max(axis=2)
+
+
+def defect_pixels(values: np.ndarray) -> np.ndarray:
+    """bool (H, W): which values of a mask (`mask_values`) mean defect; see `read_mask`."""
+    peak = values.max()
+    return values > 0 if peak <= LARGEST_LABEL else values >= peak / 2
 
 
 def read_sample(sample: Sample) -> tuple[np.ndarray, np.ndarray | None]:
@@ -149,6 +163,42 @@ def write_png(path: Path, array: np.ndarray) -> None:
         raise TypeError(f"a PNG takes uint8 or bool pixels, not {pixels.dtype}")
     with atomic_path(path) as temporary:
         Image.fromarray(pixels).save(temporary, format="PNG")
+
+
+@dataclass(frozen=True)
+class ImageKind:
+    """What a file's header says.
+
+    Attributes:
+        shape: (H, W) as `read_image` will give it.
+        is_grey: one channel.
+        oddities: what reading changes: "of 16 bit", "with alpha", "with a palette", "turned by EXIF", "of
+            several frames".
+    """
+
+    shape: tuple[int, int]
+    is_grey: bool
+    oddities: tuple[str, ...]
+
+
+def image_kind(path: Path) -> ImageKind:
+    """What kind of image a file holds.
+
+    Raises:
+        DataError: missing, empty, or not an image.
+    """
+    shape = image_size(path)
+    with _opened(path, decode=False) as image, path.open("rb") as file:
+        is_png_16 = image.format == "PNG" and file.read(25)[24:] == b"\x10"  # bits a channel
+        has = {
+            "of 16 bit": is_png_16 or image.mode.startswith("I;16"),
+            "with alpha": image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info,
+            "with a palette": image.mode in ("P", "PA"),
+            "turned by EXIF": "exif" in image.info and image.getexif().get(0x0112, 1) != 1,
+            "of several frames": getattr(image, "n_frames", 1) > 1,
+        }
+        is_grey = image.mode in ("1", "L", "LA", "La") or image.mode.startswith("I")
+    return ImageKind(shape, is_grey, tuple(name for name, is_so in has.items() if is_so))
 
 
 def is_plain_png(path: Path) -> bool:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from augment.data.cards import Card, CategoryCard
@@ -90,59 +91,94 @@ def _good(folder: Path) -> tuple[Sample, ...]:
     return tuple(Sample(path, None, GOOD) for path in list_images(folder)) if folder.is_dir() else ()
 
 
-def _defect(root: Path, defect: str) -> tuple[Sample, ...]:
-    """The images of one defect with their masks, sorted by name."""
+@dataclass(frozen=True)
+class DefectFiles:
+    """One defect's images and masks, matched by name; whether they can be read is not looked at.
+
+    Attributes:
+        samples: images with their masks, sorted by name.
+        unmasked: images without a mask.
+        surplus: masks without an image.
+        doubles: pairs of files of one name; the second of each is in nothing else.
+    """
+
+    samples: tuple[Sample, ...]
+    unmasked: tuple[Path, ...]
+    surplus: tuple[Path, ...]
+    doubles: tuple[tuple[Path, Path], ...]
+
+
+def match_files(root: Path, defect: str) -> DefectFiles:
+    """The images of one defect of a category folder and their masks."""
     image_folder, mask_folder = root / "test" / defect, root / "ground_truth" / defect
-    images = _by_stem(list_images(image_folder))
-    if not images:
-        raise DataError(
-            f"{image_folder} holds no images (png, jpg, bmp or tif): add some or remove the folder."
-        )
-    masks = _by_stem(
+    images, double_images = _by_stem(list_images(image_folder) if image_folder.is_dir() else ())
+    masks, double_masks = _by_stem(
         path for path in (mask_folder.iterdir() if mask_folder.is_dir() else ()) if _is_mask(path)
     )
-
-    samples = []
+    samples, unmasked = [], []
     for stem, image in images.items():
         mask = masks.pop(stem + _MASK_SUFFIX, None) or masks.pop(stem, None)
         if mask is None:
-            expected = mask_folder / f"{image.stem}{_MASK_SUFFIX}.png"
-            raise DataError(f"{image} has no mask: expected {expected} or {image.stem}.png beside it.")
-        samples.append(Sample(image, _checked(mask, image), defect))
-    if masks:
-        surplus = next(iter(masks.values()))
-        raise DataError(f"The mask {surplus} has no image: expected one of its name in {image_folder}.")
-    return tuple(samples)
+            unmasked.append(image)
+        else:
+            files = list_images(mask) if mask.is_dir() else [mask]
+            samples.append(Sample(image, files[0] if len(files) == 1 else mask, defect))
+    return DefectFiles(
+        tuple(samples), tuple(unmasked), tuple(masks.values()), (*double_images, *double_masks)
+    )
+
+
+def mask_files(mask: Path) -> list[Path]:
+    """The files of which a sample's mask is made; none of an empty folder."""
+    return list_images(mask) if mask.is_dir() else [mask]
+
+
+def _defect(root: Path, defect: str) -> tuple[Sample, ...]:
+    """The images of one defect with their masks, sorted by name, all of which can be used."""
+    image_folder, mask_folder = root / "test" / defect, root / "ground_truth" / defect
+    files = match_files(root, defect)
+    if files.doubles:
+        first, second = files.doubles[0]
+        raise DataError(f"{first} and {second.name} have the same name: rename or remove one of them.")
+    if not files.samples and not files.unmasked:
+        raise DataError(
+            f"{image_folder} holds no images (png, jpg, bmp or tif): add some or remove the folder."
+        )
+    for image in files.unmasked:
+        expected = mask_folder / f"{image.stem}{_MASK_SUFFIX}.png"
+        raise DataError(f"{image} has no mask: expected {expected} or {image.stem}.png beside it.")
+    for sample in files.samples:
+        _check_sizes(sample)
+    for mask in files.surplus:
+        raise DataError(f"The mask {mask} has no image: expected one of its name in {image_folder}.")
+    return files.samples
 
 
 def _is_mask(path: Path) -> bool:
     return is_image(path) or (path.is_dir() and not path.name.startswith("."))
 
 
-def _checked(mask: Path, image: Path) -> Path:
-    """`mask`, after comparing sizes; a folder that holds a single mask becomes that file."""
-    files = list_images(mask) if mask.is_dir() else [mask]
-    if not files:
-        raise DataError(f"{image} has no mask: the folder {mask} holds no images.")
-    expected = image_size(image)
-    for file in files:
-        found = image_size(file)
+def _check_sizes(sample: Sample) -> None:
+    masks = mask_files(sample.mask)
+    if not masks:
+        raise DataError(f"{sample.image} has no mask: the folder {sample.mask} holds no images.")
+    expected = image_size(sample.image)
+    for mask in masks:
+        found = image_size(mask)
         if found != expected:
-            raise size_mismatch(file, found, expected)
-    return files[0] if len(files) == 1 else mask
+            raise size_mismatch(mask, found, expected)
 
 
-def _by_stem(paths: Iterable[Path]) -> dict[str, Path]:
-    """Name without extension, in Unicode's composed form (macOS writes the other), -> path."""
+def _by_stem(paths: Iterable[Path]) -> tuple[dict[str, Path], list[tuple[Path, Path]]]:
+    """Name without extension, in Unicode's composed form (macOS writes the other), -> path; and doubles."""
     stems: dict[str, Path] = {}
+    doubles = []
     for path in sorted(paths):
         stem = unicodedata.normalize("NFC", path.name if path.is_dir() else path.stem)
         if stem in stems:
-            raise DataError(
-                f"{stems[stem]} and {path.name} have the same name: rename or remove one of them."
-            )
-        stems[stem] = path
-    return stems
+            doubles.append((stems[stem], path))
+        stems.setdefault(stem, path)
+    return stems, doubles
 
 
 def _spoken(name: str) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from augment.data.cards import find_card, load_card
+from augment.data.cards import Card, find_card, load_card
 from augment.data.layouts import defect_names, is_category, read_category, subfolders
 from augment.data.sample import GOOD, Category, Target
 from augment.errors import TargetError, suggest
@@ -55,8 +55,44 @@ def resolve_categories(patterns: Sequence[str], data_root: Path | None) -> list[
     ]
 
 
-def _match(pattern: str, data_root: Path | None) -> list[tuple[Category, list[str]]]:
+@dataclass(frozen=True)
+class CategoryFolder:
+    """A category that is not read yet, and the defects of it that were named."""
+
+    root: Path
+    dataset: str
+    card: Card | None
+    defects: tuple[str, ...]
+
+    @property
+    def key(self) -> str:
+        """`DATASET/CATEGORY`."""
+        return f"{self.dataset}/{self.root.name}"
+
+
+def resolve_folders(patterns: Sequence[str], data_root: Path | None) -> list[CategoryFolder]:
+    """The category folders that patterns name, each once, whatever state they are in.
+
+    Patterns, search and errors are those of `resolve_targets`, but that nothing is read.
+    """
+    chosen: dict[str, CategoryFolder] = {}
+    for pattern in patterns:
+        for found in _match_folders(pattern, data_root):
+            before = chosen.get(found.key, found)
+            defects = sorted({*before.defects, *found.defects})
+            chosen[found.key] = replace(before, defects=tuple(defects))
+    return list(chosen.values())
+
+
+def _match(pattern: str, data_root: Path | None) -> list[tuple[Category, tuple[str, ...]]]:
     """The categories a pattern matches, with the defects it matches in each."""
+    return [
+        (read_category(found.root, found.dataset, found.card), found.defects)
+        for found in _match_folders(pattern, data_root)
+    ]
+
+
+def _match_folders(pattern: str, data_root: Path | None) -> list[CategoryFolder]:
     folder, rest = _find_folder(pattern, data_root)
     if is_category(folder):
         dataset_folder, roots = folder.parent, [folder]
@@ -90,7 +126,9 @@ def _match(pattern: str, data_root: Path | None) -> list[tuple[Category, list[st
         )
     card = find_card(dataset_folder.name)
     dataset = card.name if card else dataset_folder.name or "data"
-    return [(read_category(root, dataset, card), defects) for root, defects in matches.items() if defects]
+    return [
+        CategoryFolder(root, dataset, card, tuple(defects)) for root, defects in matches.items() if defects
+    ]
 
 
 def _find_folder(pattern: str, data_root: Path | None) -> tuple[Path, tuple[str, ...]]:

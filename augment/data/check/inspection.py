@@ -1,0 +1,193 @@
+"""What is in a category folder, in whatever state it is: every file read once, nothing raised."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from augment.data.images import (
+    LARGEST_LABEL,
+    ImageKind,
+    defect_pixels,
+    file_sha256,
+    image_kind,
+    list_images,
+    mask_values,
+    read_image,
+)
+from augment.data.layouts import DefectFiles, mask_files, match_files, subfolders
+from augment.data.sample import GOOD, Category, Sample
+from augment.data.targets import CategoryFolder
+from augment.errors import DataError
+from augment.progress import Progress, no_progress
+
+_UNSUPPORTED = (".webp", ".gif", ".avif", ".heic", ".jp2", ".ppm", ".pgm", ".npy", ".dng", ".json", ".xml")
+
+
+@dataclass(frozen=True)
+class MaskKind:
+    """What a mask file holds.
+
+    Attributes:
+        shape: (H, W).
+        is_empty: no pixel is above 0.
+        is_binary: there are two values, or small class numbers, of which all above 0 count.
+        share: of the pixels that count as defect.
+    """
+
+    shape: tuple[int, int]
+    is_empty: bool
+    is_binary: bool
+    share: float
+
+    @classmethod
+    def read(cls, path: Path) -> MaskKind:
+        """Read a mask file.
+
+        Raises:
+            DataError: missing or unreadable.
+        """
+        values = mask_values(path)
+        is_empty = bool(values.max() <= 0)
+        is_binary = values.max() <= LARGEST_LABEL or len(np.unique(values)) <= 2
+        share = 0.0 if is_empty else float(defect_pixels(values).mean())
+        return cls(values.shape, is_empty, bool(is_binary), share)
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """One category folder.
+
+    Attributes:
+        folder: which, and the defects that were asked for.
+        train_good, test_good: all files there.
+        defects: the files of every defect of the folder, asked for or not.
+        stray_masks: mask folders of defects that have no image folder.
+        unsupported: images of formats that are not read, which all commands pass over.
+        kinds: of every image that can be read.
+        masks: of every mask file that can be read.
+        unreadable: image or mask file -> why it cannot be read.
+        hashes: SHA-256 of every image that can be read.
+        usable: the category as far as it can be used: readable images, whose masks are readable, not empty
+            and of their size.
+    """
+
+    folder: CategoryFolder
+    train_good: tuple[Path, ...]
+    test_good: tuple[Path, ...]
+    defects: dict[str, DefectFiles]
+    stray_masks: tuple[Path, ...]
+    unsupported: tuple[Path, ...]
+    kinds: dict[Path, ImageKind]
+    masks: dict[Path, MaskKind]
+    unreadable: dict[Path, str]
+    hashes: dict[Path, str]
+    usable: Category
+
+    def images_of(self, defect: str) -> tuple[Path, ...]:
+        """All images of a defect, with and without mask, sorted by name."""
+        files = self.defects[defect]
+        return tuple(sorted((*(sample.image for sample in files.samples), *files.unmasked)))
+
+    def image_folders(self) -> dict[str, tuple[Path, ...]]:
+        """`train/good`, `test/good` and `test/DEFECT` of each defect asked for -> its images."""
+        good = {f"train/{GOOD}": self.train_good, f"test/{GOOD}": self.test_good}
+        return good | {f"test/{defect}": self.images_of(defect) for defect in self.folder.defects}
+
+
+def inspect_category(folder: CategoryFolder, progress: Progress = no_progress) -> Inspection:
+    """Read every image and mask of a category folder, and note what is there."""
+    root = folder.root
+    train_good, test_good = (_listed(root / part / GOOD) for part in ("train", "test"))
+    names = [path.name for path in subfolders(root / "test") if path.name != GOOD]
+    stray = [path for path in subfolders(root / "ground_truth") if path.name not in (*names, GOOD)]
+    defects = {name: match_files(root, name) for name in names}
+
+    kinds: dict[Path, ImageKind] = {}
+    masks: dict[Path, MaskKind] = {}
+    hashes: dict[Path, str] = {}
+    unreadable: dict[Path, str] = {}
+    images = [*train_good, *test_good]
+    for files in defects.values():
+        images += [*(sample.image for sample in files.samples), *files.unmasked]
+    wanted = [(path, _read_image(kinds, hashes)) for path in images]
+    for files in defects.values():
+        for sample in files.samples:
+            wanted += [(path, _read_mask(masks)) for path in mask_files(sample.mask)]
+    for path, read in progress(wanted, desc=f"reading {folder.key}", unit="file"):
+        try:
+            read(path)
+        except DataError as error:
+            unreadable[path] = str(error).removeprefix(f"{path} ")
+
+    def is_usable(sample: Sample) -> bool:
+        found = [masks.get(path) for path in mask_files(sample.mask)]
+        return sample.image in kinds and all(
+            mask is not None and not mask.is_empty and mask.shape == kinds[sample.image].shape
+            for mask in found or [None]
+        )
+
+    samples = {name: tuple(filter(is_usable, files.samples)) for name, files in defects.items()}
+    good = [
+        tuple(Sample(path, None, GOOD) for path in paths if path in kinds)
+        for paths in (train_good, test_good)
+    ]
+    usable = Category(
+        dataset=folder.dataset,
+        name=root.name,
+        root=root,
+        train_good=good[0],
+        test_good=good[1],
+        defects=samples,
+        words=root.name,
+        defect_words={},
+        licence=None,
+        citation=None,
+        anomalous=tuple(sample for found in samples.values() for sample in found),
+    )
+    folders = [root / "train" / GOOD, *subfolders(root / "test"), *subfolders(root / "ground_truth")]
+    unsupported = [
+        path
+        for part in folders
+        if part.is_dir()
+        for path in sorted(part.iterdir())
+        if path.suffix.lower() in _UNSUPPORTED and not path.name.startswith(".")
+    ]
+    return Inspection(
+        folder=folder,
+        train_good=train_good,
+        test_good=test_good,
+        defects=defects,
+        stray_masks=tuple(stray),
+        unsupported=tuple(unsupported),
+        kinds=kinds,
+        masks=masks,
+        unreadable=unreadable,
+        hashes=hashes,
+        usable=usable,
+    )
+
+
+def _listed(folder: Path) -> tuple[Path, ...]:
+    return tuple(list_images(folder)) if folder.is_dir() else ()
+
+
+def _read_image(kinds: dict[Path, ImageKind], hashes: dict[Path, str]) -> Callable[[Path], None]:
+    """A reader that notes what it finds; a file that cannot be decoded leaves nothing."""
+
+    def read(path: Path) -> None:
+        read_image(path)
+        hashes[path] = file_sha256(path)
+        kinds[path] = image_kind(path)
+
+    return read
+
+
+def _read_mask(masks: dict[Path, MaskKind]) -> Callable[[Path], None]:
+    def read(path: Path) -> None:
+        masks[path] = MaskKind.read(path)
+
+    return read
