@@ -28,7 +28,7 @@ import os
 import platform
 import time
 import tracemalloc
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -93,11 +93,11 @@ def torchmetrics(maps: np.ndarray, masks: np.ndarray, bins: int | None = None) -
 
     scores, labels = torch.from_numpy(maps).flatten(), torch.from_numpy(masks).flatten().int()
     precision, recall, _ = binary_precision_recall_curve(scores, labels, thresholds=bins)
-    f1 = 2 * precision * recall / (precision + recall).clamp(min=1e-12)
+    f1 = 2 * precision * recall / (precision + recall).clamp(min=1e-12)  # NaN where a bin holds no score
     return {
         "pixel_auroc": float(binary_auroc(scores, labels, thresholds=bins)),
         "pixel_ap": float(binary_average_precision(scores, labels, thresholds=bins)),
-        "pixel_f1": float(f1.max()),
+        "pixel_f1": float(f1.nan_to_num().max()),
     }
 
 
@@ -140,6 +140,8 @@ def adeval(maps: np.ndarray, masks: np.ndarray) -> dict[str, float]:
     return {"pixel_auroc": auroc, "pixel_ap": ap, "pixel_aupro": aupro}
 
 
+KINDS = ("noise", "saturated", "raw")
+SETS = (*((kind, 100, 256) for kind in KINDS), ("noise", 100, 1024), ("noise", 1000, 1024))
 OTHERS: dict[str, Scorer] = {
     "scikit-learn": scikit_learn,
     "torchmetrics": torchmetrics,
@@ -175,64 +177,69 @@ def affordable_step(score: Scorer, maps: np.ndarray, masks: np.ndarray, limit: f
 
 def compare(
     kind: str, images: int, size: int, repeats: int, others: Mapping[str, Scorer], limit: float
-) -> list[dict[str, object]]:
+) -> Iterator[dict[str, object]]:
     """The rows of one set: one sort and ours in turn, then the other tools."""
     maps, masks = make_maps(images, size, kind)
     click.echo(f"\n{kind}: {images} maps of {size} x {size}, {masks.mean():.1%} of the pixels anomalous")
-    rows: list[dict[str, object]] = []
-
-    def add(
-        tool: str, scores: Mapping[str, float], expected: Mapping[str, float], seconds: float, count: int
-    ):
-        off = [abs(scores[name] - expected[name]) for name in SCORES if name in scores]
-        row: dict[str, object] = {"kind": kind, "maps": images, "size": size, "tool": tool}
-        row |= {name: f"{scores[name]:.7f}" for name in SCORES if name in scores}
-        row |= {"off": f"{max(off):.1e}"} if off else {}
-        row |= {"images": count, "seconds": f"{seconds:.3f}"}
-        row |= {"times_augment": f"{seconds / count * images / ours:.2f}"}
-        row |= {"machine": f"{os.cpu_count()} cores, {platform.machine()}"}
-        click.echo(f"{tool:24}" + "".join(f"{row.get(name, '-'):>14}" for name in COLUMNS[4:12]))
-        rows.append(row)
-
-    click.echo(" " * 24 + "".join(f"{name:>14}" for name in COLUMNS[4:12]))
+    click.echo(" " * 24 + "".join(f"{name:>14}" for name in COLUMNS[4:13]))
     sorts, ours = float("inf"), float("inf")
     for _ in range(repeats):
         sorts = min(sorts, timed(one_sort, maps, masks)[1])
         scores, seconds = timed(augment, maps, masks)
         ours = min(ours, seconds)
-    add("one sort", {}, {}, sorts, images)
-    add("augment", scores, scores, ours, images)
-    rows[-1]["extra_memory"] = f"{extra_memory(maps, masks):.2f}"
-    click.echo(f"{'':24}extra memory {rows[-1]['extra_memory']} x the maps")
 
+    def row(
+        tool: str, found: Mapping[str, float], expected: Mapping[str, float], seconds: float, count: int
+    ) -> dict[str, object]:
+        off = [abs(found[name] - expected[name]) for name in SCORES if name in found]
+        cells: dict[str, object] = {"kind": kind, "maps": images, "size": size, "tool": tool}
+        cells |= {name: f"{found[name]:.7f}" for name in SCORES if name in found}
+        cells |= {"off": f"{max(off):.1e}"} if off else {}
+        cells |= {"images": count, "seconds": f"{seconds:.3f}"}
+        cells |= {"times_augment": f"{seconds / count * images / ours:.2f}"}
+        cells |= {"extra_memory": f"{extra_memory(maps, masks):.2f}"} if tool == "augment" else {}
+        click.echo(f"{tool:24}" + "".join(f"{cells.get(name, '-'):>14}" for name in COLUMNS[4:13]))
+        return cells | {"machine": f"{os.cpu_count()} cores, {platform.machine()}"}
+
+    yield row("one sort", {}, {}, sorts, images)
+    yield row("augment", scores, scores, ours, images)
     for tool, score in others.items():
         step = affordable_step(score, maps, masks, limit)
         some = maps[::step], masks[::step]
         found, seconds = timed(score, *some)
-        add(tool, found, augment(*some) if step > 1 else scores, seconds, len(some[0]))
-    return rows
+        yield row(tool, found, augment(*some) if step > 1 else scores, seconds, len(some[0]))
 
 
-@click.command(help=__doc__)
-@click.option("--csv", "file", type=click.Path(path_type=Path), help="Where the rows are written.")
+def append(row: Mapping[str, object], file: Path) -> None:
+    new = not file.exists()
+    with file.open("a", newline="") as stream:
+        writer = csv.DictWriter(stream, COLUMNS)
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+@click.command(help=__doc__.partition("\n\n")[0])
+@click.option("--csv", "file", type=click.Path(path_type=Path), help="Rows are added to it.")
 @click.option("--repeats", default=5, show_default=True, help="Runs of ours and of the sort.")
 @click.option("--limit", default=300.0, show_default=True, help="CPU seconds another tool may take on a set.")
-@click.option("--large", default=1000, show_default=True, help="Maps of 1024 x 1024 that ours scores alone.")
-def main(file: Path | None, repeats: int, limit: float, large: int) -> None:
+@click.option(
+    "--set",
+    "sets",
+    type=(click.Choice(KINDS), int, int),
+    multiple=True,
+    metavar="KIND IMAGES SIZE",
+    help="In place of the five sets.",
+)
+def main(file: Path | None, repeats: int, limit: float, sets: tuple[tuple[str, int, int], ...]) -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    others = OTHERS if find_spec("adeval") else {name: OTHERS[name] for name in OTHERS if name != "ADEval"}
-    rows = []
-    for kind in ("noise", "saturated", "raw"):
-        rows += compare(kind, 100, 256, repeats, others, limit)
-    rows += compare("noise", 100, 1024, repeats, others, limit)
-    if large:
-        rows += compare("noise", large, 1024, 1, {}, limit)
-    if file:
-        with file.open("w", newline="") as stream:
-            writer = csv.DictWriter(stream, COLUMNS)
-            writer.writeheader()
-            writer.writerows(rows)
+    tools = OTHERS if find_spec("adeval") else {name: OTHERS[name] for name in OTHERS if name != "ADEval"}
+    for kind, images, size in sets or SETS:
+        large = images * size**2 > 2**27  # the other tools would take a multiple of this machine's memory
+        for row in compare(kind, images, size, 1 if large else repeats, {} if large else tools, limit):
+            if file:
+                append(row, file)
 
 
 if __name__ == "__main__":
