@@ -240,7 +240,17 @@ def test_check_as_json_is_what_the_text_says(run, small_category):
     assert [(f["severity"], f["target"]) for f in found["findings"] if f["severity"] == "error"] == [
         ("error", str(damaged))
     ]
-    assert all(set(f) == {"severity", "target", "message", "advice"} for f in found["findings"])
+    assert all(set(f) == {"severity", "target", "message", "advice", "check"} for f in found["findings"])
+
+
+def test_check_prints_the_first_of_many_findings_of_a_kind(run, small_category):
+    for defect in ("scratch", "spot"):
+        for path in (small_category / "ground_truth" / defect).iterdir():
+            path.unlink()
+    text = run("check", small_category).stdout
+    assert text.count("has no mask") == 5 and "error: and 3 more of this kind; --json lists them" in text
+    found = json.loads(run("check", small_category, "--json").stdout)["findings"]
+    assert sum(f["message"] == "has no mask" for f in found) == 8
 
 
 def test_check_of_unknown_names_is_one_line(run, small_category):

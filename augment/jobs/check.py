@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from augment.data.check import Finding, Summary, check_category, inspect_categor
 from augment.data.targets import resolve_folders
 from augment.progress import Progress, no_progress
 from augment.report.tables import format_rows
+
+_SHOWN = 5  # findings of a kind
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class CheckResult:
         return any(finding.severity == "error" for finding in self.findings)
 
     def text(self) -> str:
-        """The table, then one line a finding."""
+        """The table, then one line a finding; of many of a kind only the first ones."""
         rows = [
             {
                 "target": row.target,
@@ -37,7 +40,13 @@ class CheckResult:
             }
             for row in self.rows
         ]
-        lines = [str(finding) for finding in self.findings] or ["nothing to report"]
+        lines = []
+        for (severity, _), alike in itertools.groupby(self.findings, lambda f: (f.severity, f.check)):
+            first, more = _split(list(alike))
+            lines += map(str, first)
+            if more:
+                lines.append(f"{severity}: and {len(more)} more of this kind; --json lists them all.")
+        lines = lines or ["nothing to report"]
         return "\n".join([format_rows(rows), "", *lines])
 
     def to_dict(self) -> dict[str, Any]:
@@ -58,6 +67,12 @@ def check(patterns: Sequence[str], data_root: Path | None, progress: Progress = 
         rows += summaries(found, progress)
         findings += check_category(found, progress)
     return CheckResult(tuple(rows), tuple(findings))
+
+
+def _split(findings: list[Finding]) -> tuple[list[Finding], list[Finding]]:
+    """The findings to print, and those to leave out, which are none or several."""
+    shown = _SHOWN if len(findings) > _SHOWN + 1 else len(findings)
+    return findings[:shown], findings[shown:]
 
 
 def _sizes(sizes: tuple[int, int] | None) -> str | None:

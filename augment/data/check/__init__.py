@@ -5,7 +5,7 @@ Each check is one small function from an `Inspection` to findings; `CHECKS` list
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import get_args
 
 from augment.data.check import files, splits
@@ -62,7 +62,9 @@ class Summary:
 
 def check_category(found: Inspection, progress: Progress = no_progress) -> list[Finding]:
     """The findings of all checks, errors first."""
-    findings = [finding for check in CHECKS for finding in check(found, progress)]
+    findings = [
+        replace(finding, check=check.__name__) for check in CHECKS for finding in check(found, progress)
+    ]
     return sorted(findings, key=lambda finding: get_args(Severity).index(finding.severity))
 
 

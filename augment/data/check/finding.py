@@ -22,12 +22,14 @@ class Finding:
         target: a file or folder, or DATASET/CATEGORY/DEFECT.
         message: what was found.
         advice: what the tool does about it, and what to do.
+        check: the function that found it, such as "check_pairs"; set by `check_category`.
     """
 
     severity: Severity
     target: str
     message: str
     advice: str
+    check: str = ""
 
     def __str__(self) -> str:
         return f"{self.severity}: {self.target}: {self.message}; {self.advice}."

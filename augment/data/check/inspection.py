@@ -72,7 +72,7 @@ class Inspection:
         unreadable: image or mask file -> why it cannot be read.
         hashes: SHA-256 of every image that can be read.
         usable: the category as far as it can be used: readable images, whose masks are readable, not empty
-            and of their size.
+            and of their size; `anomalous` has all readable ones, so that parts are found as in a fit.
     """
 
     folder: CategoryFolder
@@ -146,7 +146,9 @@ def inspect_category(folder: CategoryFolder, progress: Progress = no_progress) -
         defect_words={},
         licence=None,
         citation=None,
-        anomalous=tuple(sample for found in samples.values() for sample in found),
+        anomalous=tuple(
+            sample for files in defects.values() for sample in files.samples if sample.image in kinds
+        ),
     )
     folders = [root / "train" / GOOD, *subfolders(root / "test"), *subfolders(root / "ground_truth")]
     unsupported = [
