@@ -144,7 +144,9 @@ class UNetConfig:
     epochs: int = 50
     steps_per_epoch: int | None = 8  # None: one pass over the training images
     batch_size: int = 8
-    learning_rate: float = 3e-4  # the published 1e-4 is for many more steps; at 1e-3 many scores tie
+    learning_rate: float = 3e-4  # the published 1e-4 is for many more steps
+    head_learning_rate: float | None = 3e-3  # of DRAEM's last layer, which starts near 0; None: as the rest
+    negative_slope: float = 0.1  # of DRAEM's rectifiers; 0 as published, where narrow networks may die
     focal_gamma: float = 2.0
     good_images: int | None = 40  # good training images used; None: all
     flips: bool = False  # random flips and quarter turns; the published protocol has none

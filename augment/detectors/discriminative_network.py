@@ -16,6 +16,8 @@ class DiscriminativeNetwork(nn.Module):
     Args:
         in_channels: channels of the image.
         base_width: channels of the first level; 64 as published.
+        negative_slope: of the rectifiers; 0 as published. A narrow network needs some: its few last channels
+            else come to be 0 together on defects, where no gradient passes that could wake them.
 
     Source: Zavrtanik et al., "DRAEM", ICCV 2021; equal to anomalib's `DiscriminativeSubNetwork`
     under copied weights.
@@ -24,11 +26,11 @@ class DiscriminativeNetwork(nn.Module):
     LEVELS = (1, 2, 4, 8, 8, 8)
     STRIDE = 32  # an image's sides must be multiples of this
 
-    def __init__(self, in_channels: int = 3, base_width: int = 64):
+    def __init__(self, in_channels: int = 3, base_width: int = 64, negative_slope: float = 0.0):
         super().__init__()
         widths = [base_width * factor for factor in self.LEVELS]
         self.down = nn.ModuleList(
-            _double_conv(inside, outside)
+            _double_conv(inside, outside, negative_slope)
             for inside, outside in zip([in_channels, *widths[:-1]], widths, strict=True)
         )
         # Going up, a level is as narrow as the one above it, where the encoder's would be twice as wide.
@@ -36,8 +38,8 @@ class DiscriminativeNetwork(nn.Module):
         self.up = nn.ModuleList()
         self.fuse = nn.ModuleList()
         for inside, outside, skip in zip(up_widths[:-1], up_widths[1:], widths[-2::-1], strict=True):
-            self.up.append(nn.Sequential(*_conv(inside, outside)))
-            self.fuse.append(_double_conv(outside + skip, outside))
+            self.up.append(nn.Sequential(*_conv(inside, outside, negative_slope)))
+            self.fuse.append(_double_conv(outside + skip, outside, negative_slope))
         self.head = nn.Conv2d(up_widths[-1], 2, kernel_size=3, padding=1)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
@@ -54,13 +56,13 @@ class DiscriminativeNetwork(nn.Module):
         return self.head(x)
 
 
-def _conv(inside: int, outside: int) -> tuple[nn.Module, ...]:
+def _conv(inside: int, outside: int, negative_slope: float) -> tuple[nn.Module, ...]:
     return (
         nn.Conv2d(inside, outside, kernel_size=3, padding=1),
         nn.BatchNorm2d(outside),
-        nn.ReLU(inplace=True),
+        nn.LeakyReLU(negative_slope, inplace=True),
     )
 
 
-def _double_conv(inside: int, outside: int) -> nn.Sequential:
-    return nn.Sequential(*_conv(inside, outside), *_conv(outside, outside))
+def _double_conv(inside: int, outside: int, negative_slope: float) -> nn.Sequential:
+    return nn.Sequential(*_conv(inside, outside, negative_slope), *_conv(outside, outside, negative_slope))

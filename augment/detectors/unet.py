@@ -11,6 +11,11 @@ normal, where a coin was tossed for every image; the focal loss is computed from
 was added; pooling scales with the image size; `flips` may be switched on; and a type's real images are drawn
 as often as its synthetic ones, where a hundred synthetic images would crowd out ten real ones. `encoder` puts
 segmentation_models_pytorch's U-Net in the network's place; all else stays.
+
+A short training of a narrow network needs two more changes (`negative_slope`, `head_learning_rate`; off in the
+recipes that follow a protocol): Adam moves a weight by at most the learning rate a step, so that after some
+hundred steps the last layer, whose weights start near 0, could not yet call any pixel more likely anomalous
+than not; and a network that signals a defect by setting all its last channels to 0 stays at 1/2 there for good.
 """
 
 from __future__ import annotations
@@ -70,7 +75,9 @@ class UNetDetector:
         self.seed = seed
         self.device = torch.device(device)
         if self.config.encoder is None:
-            self.network: nn.Module = initial_network(self.config.base_width, seed)
+            self.network: nn.Module = initial_network(
+                self.config.base_width, seed, self.config.negative_slope
+            )
         else:
             self.network = initial_encoder_network(self.config.encoder, self.config.encoder_weights, seed)
         self.network.to(self.device, memory_format=torch.channels_last)
@@ -97,7 +104,7 @@ class UNetDetector:
         normal = [self._load(good, progress)]
         anomalous = [self._load(samples, progress) for samples in by_type.values()]
         steps = self._steps(sum(len(pool[0]) for pool in normal + anomalous))
-        optimizer = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate)
+        optimizer = torch.optim.Adam(self._parameters(), lr=config.learning_rate)
         schedule = torch.optim.lr_scheduler.MultiStepLR(
             optimizer, [steps * 8 // 10, steps * 9 // 10], gamma=0.2
         )
@@ -154,6 +161,14 @@ class UNetDetector:
             for anomaly_map, score in zip(maps[:, 0].cpu().numpy(), scores.tolist(), strict=True):
                 yield AnomalyMap(anomaly_map, score)
 
+    def _parameters(self) -> list[dict]:
+        """The network's parameters for Adam, those of DRAEM's last layer at a learning rate of their own."""
+        if self.config.encoder is not None or self.config.head_learning_rate is None:
+            return [{"params": list(self.network.parameters())}]
+        head = list(self.network.head.parameters())
+        body = [p for name, p in self.network.named_parameters() if not name.startswith("head.")]
+        return [{"params": body}, {"params": head, "lr": self.config.head_learning_rate}]
+
     def _steps(self, images: int) -> int:
         """Steps of a training on so many images."""
         config = self.config
@@ -194,10 +209,10 @@ def focal_loss(logits: Tensor, mask: Tensor, gamma: float) -> Tensor:
     return -((1 - log_p.exp()) ** gamma * log_p).mean()
 
 
-def initial_network(base_width: int, seed: int) -> DiscriminativeNetwork:
+def initial_network(base_width: int, seed: int, negative_slope: float = 0.0) -> DiscriminativeNetwork:
     """The network with published initial weights: convolutions N(0, 0.02), normalisations N(1, 0.02)."""
     with torch.random.fork_rng(devices=[]):  # torch's own initial weights draw from the global state
-        network = DiscriminativeNetwork(base_width=base_width)
+        network = DiscriminativeNetwork(base_width=base_width, negative_slope=negative_slope)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for module in network.modules():
