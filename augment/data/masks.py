@@ -20,6 +20,7 @@ from augment.recipe import MaskConfig
 _EIGHT = np.ones((3, 3), dtype=bool)  # a pixel's neighbours, diagonals included
 _SMALLEST_SPECK = 4  # pixels
 _ATTEMPTS = 10
+_LEAST_AREA, _LARGEST_AREA = 0.6, 3.0  # of a target mask, in those of its training mask
 
 
 def target_mask(
@@ -31,9 +32,9 @@ def target_mask(
     """One training mask, chosen and changed at random: a new place and outline for the same kind of defect.
 
     Mirroring and rotation are about the image's centre, so a defect of a round part's rim stays on the rim;
-    scaling and the elastic change are about the defect's own, so it stays where it is. The result is 1/3 to 3
-    times as large as the training mask, without specks of fewer than 4 pixels unless all of it is that small.
-    Where ten attempts fail (the defect leaves the image), the training mask is returned unchanged.
+    scaling and the elastic change are about the defect's own, so it stays where it is. The result is 0.6 to 3
+    times as large as the training mask (little of the defect leaves the image), without specks of fewer than 4
+    pixels unless all of it is that small. Where ten attempts fail, the training mask is returned unchanged.
 
     Args:
         training_masks: bool (h, w), none empty; resized to `shape` where they differ.
@@ -96,7 +97,7 @@ def target_place(
     for _ in range(_ATTEMPTS):
         changed, moved = _changed(original, field, config, rng)
         changed = _without_specks(changed)
-        if original.sum() <= 3 * changed.sum() <= 9 * original.sum():
+        if _LEAST_AREA <= changed.sum() / original.sum() <= _LARGEST_AREA:
             return TargetPlace(changed, chosen, moved)
     return TargetPlace(original, chosen, field)
 

@@ -14,6 +14,9 @@ from augment.data.sample import Sample
 _SIDE = 96  # images are compared at this size, pixels
 _LARGEST = 1024  # longer side of a kept image, pixels
 _REACH = 0.5  # how far around a mask they are compared, as a share of the mask's longer side
+_SHORTLIST = 8  # images whose place is looked for
+_SHIFT = 0.04  # how far a part may lie from where it lies in another image, as a share of the longer side
+_FINE = 320  # longer side of the surroundings when the place is looked for, pixels
 
 
 class References:
@@ -37,9 +40,11 @@ class References:
         skip: Path | None = None,
         among: int = 3,
     ) -> np.ndarray | None:
-        """One of the good images most like an image around its mask, resized to it.
+        """One of the good images most like an image around its mask, resized to it and moved onto it.
 
-        What lies inside the mask is not looked at; brightness and colour may differ as a whole.
+        What lies inside the mask is not looked at; brightness and colour may differ as a whole. Of the images
+        most alike as they lie, those count that are most alike once they are moved, by up to 4 % of the
+        longer side: an edge then meets the edge that it continues.
 
         Args:
             image: uint8 (H, W) or (H, W, 3).
@@ -54,20 +59,108 @@ class References:
         candidates = [i for i, path in enumerate(self._paths) if path != skip]
         if not candidates:
             return None
-        seen = _small(to_rgb(image))
+        image = to_rgb(image)
+        seen = _small(image)
         hole = cv2.resize(mask.astype(np.float32), (_SIDE, _SIDE), interpolation=cv2.INTER_AREA) > 0
         around = _surroundings(hole)
         gaps = []
         for i in candidates:
             gap = (self._small[i] - seen)[around]
             gaps.append(np.square(gap - gap.mean(axis=0)).mean() if len(gap) else 0.0)
-        best = np.argsort(gaps, kind="stable")[:among]
-        chosen = self._pictures[candidates[int(rng.choice(best))]]
+        shortlist = np.argsort(gaps, kind="stable")[: max(_SHORTLIST, among)]
+        view = _View.around(image, mask)
+        places = [view.find(self._pictures[candidates[i]]) for i in shortlist]
+        best = np.argsort([gap for gap, _ in places], kind="stable")[:among]
+        chosen = int(rng.choice(best))
+        return _moved(self._pictures[candidates[shortlist[chosen]]], mask.shape, places[chosen][1])
+
+
+class _View:
+    """The surroundings of a hole, to be found again in other images.
+
+    Attributes:
+        shape: (H, W) of the image.
+        scale: of the view, 1 or less.
+        box: top, left, bottom and right of the surroundings at that scale.
+        pixels: float32 (h, w, 3).
+        weight: float32 (h, w, 3), 0 in the hole, else 1.
+    """
+
+    def __init__(self, image: np.ndarray, mask: np.ndarray, top: int, left: int, bottom: int, right: int):
+        self.shape = mask.shape
+        self.scale = min(1.0, _FINE / max(bottom - top, right - left))
+        whole, hole = self._scaled(image), self._scaled(mask.astype(np.float32)) > 0
+        self.box = [round(edge * self.scale) for edge in (top, left, bottom, right)]
+        rows, columns = slice(self.box[0], self.box[2]), slice(self.box[1], self.box[3])
+        self.pixels = whole[rows, columns].astype(np.float32)
+        self.weight = (~hole[rows, columns]).astype(np.float32)[..., None].repeat(3, axis=2)
+
+    @classmethod
+    def around(cls, image: np.ndarray, mask: np.ndarray) -> _View:
+        """The hole's bounding box and half its longer side on each side; the whole image without a hole."""
+        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
         height, width = mask.shape
-        shrinks = height * width < chosen.shape[0] * chosen.shape[1]
-        return cv2.resize(
-            chosen, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+        if not len(rows):
+            return cls(image, mask, 0, 0, height, width)
+        reach = max(height, width) // 64 + int(_REACH * (max(np.ptp(rows), np.ptp(columns)) + 1))
+        return cls(
+            image,
+            mask,
+            max(0, rows[0] - reach),
+            max(0, columns[0] - reach),
+            min(height, rows[-1] + reach + 1),
+            min(width, columns[-1] + reach + 1),
         )
+
+    def find(self, picture: np.ndarray) -> tuple[float, tuple[float, float]]:
+        """Where another image is most like the view, an even change of light and colour apart.
+
+        Returns:
+            The mean squared difference there, and how far the picture lies (down, right) of the image, as
+            shares of its sides.
+        """
+        count = float(self.weight[..., 0].sum())
+        if count == 0:
+            return 0.0, (0.0, 0.0)
+        top, left, bottom, right = self.box
+        pad = max(1, round(_SHIFT * max(self.shape) * self.scale))
+        field = cv2.copyMakeBorder(self._scaled(picture), pad, pad, pad, pad, cv2.BORDER_REPLICATE)
+        field = field[top : bottom + 2 * pad, left : right + 2 * pad].astype(np.float32)
+        squares = cv2.matchTemplate(field, self.pixels, cv2.TM_SQDIFF, mask=self.weight)
+        here = (self.pixels * self.weight).reshape(-1, 3).sum(axis=0) / count
+        for channel, mean in enumerate(here):
+            there = cv2.matchTemplate(
+                np.ascontiguousarray(field[..., channel]),
+                np.ascontiguousarray(self.weight[..., channel]),
+                cv2.TM_CCORR,
+            )
+            squares = squares - count * np.square(there / count - mean)
+        down, across = np.unravel_index(int(np.argmin(squares)), squares.shape)
+        height, width = (max(1, round(side * self.scale)) for side in self.shape)
+        return float(squares[down, across]) / count, ((down - pad) / height, (across - pad) / width)
+
+    def _scaled(self, image: np.ndarray) -> np.ndarray:
+        """An image of any size at the size of the view's image, scaled."""
+        height, width = (max(1, round(side * self.scale)) for side in self.shape)
+        return _resized(image, (height, width))
+
+
+def _moved(picture: np.ndarray, shape: tuple[int, int], place: tuple[float, float]) -> np.ndarray:
+    """A picture at a size, moved so that what lies `place` (down, right) of the image lies on it."""
+    picture = _resized(picture, shape)
+    down, across = place[0] * shape[0], place[1] * shape[1]
+    if down == across == 0:
+        return picture
+    shift = np.float32([[1, 0, across], [0, 1, down]])
+    flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(picture, shift, shape[::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _resized(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    if image.shape[:2] == tuple(shape):
+        return image
+    shrinks = shape[0] * shape[1] < image.shape[0] * image.shape[1]
+    return cv2.resize(image, shape[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
 
 
 def _shrunk(image: np.ndarray) -> np.ndarray:

@@ -49,3 +49,15 @@ def test_without_good_images_there_is_none(samples):
     mask = np.ones((80, 80), dtype=bool)
     assert References([]).match(stripes(0), mask, RNG) is None
     assert References(samples[:1]).match(stripes(0), mask, RNG, skip=samples[0].image) is None
+
+
+def test_a_part_that_lies_elsewhere_is_moved_onto_the_image(tmp_path):
+    scene = np.kron(RNG.integers(40, 200, (40, 40), dtype=np.uint8), np.ones((5, 5), dtype=np.uint8))
+    scene = scene[..., None].repeat(3, axis=2)  # (200, 200, 3), larger than the images cut from it
+    Image.fromarray(scene[23:143, 16:136]).save(tmp_path / "moved.png")
+    image, mask = scene[20:140, 20:140] // 2 + 30, np.zeros((120, 120), dtype=bool)
+    mask[50:70, 50:70] = True
+    (sample,) = [Sample(tmp_path / "moved.png", None, "good")]
+    found = References([sample]).match(image, mask, RNG)
+    inner = slice(8, -8)  # at the border the other image ends
+    assert np.array_equal(found[inner, inner], scene[20:140, 20:140][inner, inner])

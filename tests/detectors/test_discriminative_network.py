@@ -40,3 +40,18 @@ def test_size_at_the_published_width():
     with torch.device("meta"):
         network = DiscriminativeNetwork()
     assert sum(parameter.numel() for parameter in network.parameters()) == pytest.approx(28.4e6, rel=2e-3)
+
+
+def test_a_slope_keeps_a_network_of_negative_inputs_awake():
+    image = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+    def gradient(negative_slope):
+        network = DiscriminativeNetwork(base_width=4, negative_slope=negative_slope)
+        with torch.no_grad():  # all channels before the head are below 0 everywhere
+            norm = network.fuse[-1][4]
+            norm.weight.fill_(0.1)
+            norm.bias.fill_(-5.0)
+        network(image).sum().backward()
+        return norm.bias.grad.abs().sum()
+
+    assert gradient(0.0) == 0 and gradient(0.1) > 0

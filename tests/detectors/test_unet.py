@@ -197,3 +197,16 @@ def test_the_estimate_grows_with_the_steps_and_changes_nothing(samples):
     before = copy.deepcopy(long.network.state_dict())
     assert 0 < short.estimate(samples) < long.estimate(samples)
     assert all(torch.equal(value, before[name]) for name, value in long.network.state_dict().items())
+
+
+def test_the_last_layer_learns_at_a_rate_of_its_own(samples):
+    def moved(rate):
+        detector = UNetDetector(with_unet(head_learning_rate=rate), seed=0, device="cpu")
+        before = copy.deepcopy(detector.network.state_dict())
+        detector.fit(samples, no_progress)
+        after = detector.network.state_dict()
+        return {name: float((after[name] - before[name]).abs().max()) for name in ("head.bias", "down.0.0.bias")}
+
+    one, ten = moved(None), moved(10 * SMALL.unet.learning_rate)
+    assert ten["head.bias"] == pytest.approx(10 * one["head.bias"], rel=0.2)  # Adam: about the rate a step
+    assert ten["down.0.0.bias"] <= 1.5 * SMALL.unet.learning_rate * 3
