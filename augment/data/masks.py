@@ -33,8 +33,8 @@ def target_mask(
 
     Mirroring and rotation are about the image's centre, so a defect of a round part's rim stays on the rim;
     scaling and the elastic change are about the defect's own, so it stays where it is. The result is 0.6 to 3
-    times as large as the training mask (little of the defect leaves the image), without specks of fewer than 4
-    pixels unless all of it is that small. Where ten attempts fail, the training mask is returned unchanged.
+    times as large as the training mask (little of the defect leaves the image), without specks of fewer than
+    4 pixels unless all of it is that small. Where ten attempts fail, the training mask itself is returned.
 
     Args:
         training_masks: bool (h, w), none empty; resized to `shape` where they differ.

@@ -12,10 +12,10 @@ was added; pooling scales with the image size; `flips` may be switched on; and a
 as often as its synthetic ones, where a hundred synthetic images would crowd out ten real ones. `encoder` puts
 segmentation_models_pytorch's U-Net in the network's place; all else stays.
 
-A short training of a narrow network needs two more changes (`negative_slope`, `head_learning_rate`; off in the
-recipes that follow a protocol): Adam moves a weight by at most the learning rate a step, so that after some
-hundred steps the last layer, whose weights start near 0, could not yet call any pixel more likely anomalous
-than not; and a network that signals a defect by setting all its last channels to 0 stays at 1/2 there for good.
+A short training of a narrow network needs two more changes (`negative_slope`, `head_learning_rate`; off in
+the recipes that follow a protocol). Adam moves a weight by about the learning rate a step, so that after some
+hundred steps the last layer, whose weights start near 0, could hardly call a pixel anomalous. And a network
+that signals a defect by setting all its last channels to 0 stays at 1/2 there, its best pixels tied.
 """
 
 from __future__ import annotations

@@ -205,7 +205,8 @@ def test_the_last_layer_learns_at_a_rate_of_its_own(samples):
         before = copy.deepcopy(detector.network.state_dict())
         detector.fit(samples, no_progress)
         after = detector.network.state_dict()
-        return {name: float((after[name] - before[name]).abs().max()) for name in ("head.bias", "down.0.0.bias")}
+        names = ("head.bias", "down.0.0.bias")
+        return {name: float((after[name] - before[name]).abs().max()) for name in names}
 
     one, ten = moved(None), moved(10 * SMALL.unet.learning_rate)
     assert ten["head.bias"] == pytest.approx(10 * one["head.bias"], rel=0.2)  # Adam: about the rate a step
