@@ -1,9 +1,10 @@
-"""Where on a good part a training defect may be painted: at a place that looks like its own."""
+"""Where on a good part a training defect may be painted: at a place that looks like its own, on the part."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
+from scipy import ndimage
 
 from augment.data.masks import TargetPlace, resize_mask, target_place
 from augment.recipe import MaskConfig
@@ -11,6 +12,8 @@ from augment.recipe import MaskConfig
 _SIDE = 160  # longer side at which places are compared, pixels
 _RING = 5  # width of the surroundings compared, pixels of that size
 _MOST = 64.0  # grey levels; a pixel that differs more counts as this
+_PLAIN = 12  # grey levels by which plain ground may differ from its median colour
+_FRAME = 0.8  # share of an image's frame that is ground, where there is any
 
 
 def best_place(
@@ -23,7 +26,8 @@ def best_place(
     """Of `config.candidates` random places, the one whose surroundings are most like the training image's.
 
     A chip of a rim then lies on the rim, and what ends at a part's edge still ends there, without a model of
-    the part; on a texture, where all places are alike, any is taken.
+    the part; on a texture, where all places are alike, any is taken. Where a part lies on plain ground, a
+    place counts as the less like, the more of the mask lies on the ground than does in the training image.
 
     Args:
         training_mask: bool (h, w), not empty.
@@ -44,10 +48,12 @@ def best_place(
     size = small[::-1]
     mask = resize_mask(training_mask, small)
     here, there = (cv2.resize(a, size, interpolation=cv2.INTER_AREA) for a in (image, training_image))
-    gaps = [
-        surroundings_gap(target_place([mask], small, config, np.random.default_rng(seed)), there, here)
-        for seed in seeds
-    ]
+    ground, usual = plain_ground(here), share_on(plain_ground(there), mask)
+    gaps = []
+    for seed in seeds:
+        place = target_place([mask], small, config, np.random.default_rng(seed))
+        excess = max(0.0, share_on(ground, place.mask) - usual)
+        gaps.append(surroundings_gap(place, there, here) + 2 * _MOST * excess)
     return target_place([training_mask], shape, config, np.random.default_rng(seeds[int(np.argmin(gaps))]))
 
 
@@ -72,3 +78,28 @@ def surroundings_gap(place: TargetPlace, training_image: np.ndarray, image: np.n
     change = place.moved(training_image, image)[ring][shown].astype(np.float32) - image[ring][shown]
     change = np.abs(change - np.median(change, axis=0)).max(axis=1)
     return float((np.minimum(change, _MOST).sum() + _MOST * (~shown).sum()) / len(shown))
+
+
+def plain_ground(image: np.ndarray) -> np.ndarray:
+    """The plain ground around a part: what is of one colour and reaches the image's frame.
+
+    Args:
+        image: uint8 (h, w, 3).
+
+    Returns:
+        bool (h, w); False everywhere where less than four fifths of the frame are of one colour (a texture
+        fills the image), or where nearly all of the image is.
+    """
+    frame = np.ones(image.shape[:2], dtype=bool)
+    frame[2:-2, 2:-2] = False
+    colour = np.median(image[frame], axis=0)
+    plain = np.abs(image - colour).max(axis=2) <= _PLAIN
+    if plain[frame].mean() < _FRAME or plain.mean() > 0.9:
+        return np.zeros_like(plain)
+    labels, _ = ndimage.label(plain)
+    return np.isin(labels, np.unique(labels[frame & plain]))
+
+
+def share_on(ground: np.ndarray, mask: np.ndarray) -> float:
+    """The share of a mask (not empty) that lies on the ground, 0 to 1."""
+    return float(ground[mask].mean())

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from augment.data.masks import TargetPlace
-from augment.data.places import best_place, surroundings_gap
+from augment.data.places import best_place, plain_ground, share_on, surroundings_gap
 from augment.recipe import MaskConfig
 
 CONFIG = MaskConfig(flips=False, rotation=0, scale=(1, 1), translation=0.1, elastic=0)
@@ -60,3 +60,30 @@ def test_the_gap_is_0_at_home_whatever_the_light_and_64_where_nothing_is_shown(p
     assert surroundings_gap(nowhere, image, image) == 64
     full = TargetPlace(np.ones_like(mask), 0, home.field)
     assert surroundings_gap(full, image, image) == 0
+
+
+def test_plain_ground_is_what_surrounds_a_part_and_nothing_on_a_texture():
+    rng = np.random.default_rng(0)
+    image = rng.integers(245, 256, (100, 100, 3), dtype=np.uint8)
+    y, x = np.mgrid[:100, :100]
+    distance = np.hypot(y - 50, x - 50)
+    ring = (distance < 40) & (distance > 15)  # its hole shows the ground too, but does not reach the frame
+    image[ring] = 60
+    assert np.array_equal(plain_ground(image), distance >= 40)
+    assert not plain_ground(rng.integers(0, 256, (100, 100, 3), dtype=np.uint8)).any()
+    assert not plain_ground(np.full((100, 100, 3), 90, dtype=np.uint8)).any()
+    assert share_on(distance >= 40, ring) == 0
+
+
+def test_a_defect_that_may_lie_anywhere_on_a_part_stays_off_the_ground():
+    image = np.full((240, 240, 3), 250, dtype=np.uint8)
+    image[40:200, 40:200] = np.random.default_rng(1).integers(0, 250, (160, 160, 3), dtype=np.uint8)
+    mask = np.zeros((240, 240), dtype=bool)
+    mask[150:190, 150:190] = True
+
+    def overhang(candidates):
+        config = replace(CONFIG, translation=0.15, candidates=candidates)
+        places = [best_place(mask, image, image, config, np.random.default_rng(seed)) for seed in range(12)]
+        return np.mean([share_on(plain_ground(image), place.mask) for place in places])
+
+    assert overhang(1) > 0.1 and overhang(8) == 0
