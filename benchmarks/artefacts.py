@@ -214,7 +214,8 @@ def refill(
 ) -> list[Painted]:
     """The images with their holes painted under the background prompt.
 
-    What a hole held is not shown to the model: its reference is the most alike of the `good` images.
+    What a hole held is not shown to the model: it starts from the most alike of the `good` images, as a
+    synthesis starts from a real defect.
     """
     recipe = replace(
         recipe,
@@ -224,15 +225,10 @@ def refill(
     defect = next(iter(category.defect_words.values()))  # no prompt speaks of it
     method = METHODS.get(recipe.fit.method)(backbone, category.words, defect, recipe.fit, recipe.synthesize)
     references, rng = References(good), np.random.default_rng(seed)
-    jobs = [
-        PaintJob(
-            hole.image,
-            hole.mask,
-            step_generator(seed, i),
-            references.match(blanked(hole), hole.mask, rng, among=1),
-        )
-        for i, hole in enumerate(holes)
-    ]
+    jobs = []
+    for i, hole in enumerate(holes):
+        good_surface = references.match(blanked(hole), hole.mask, rng, among=1)
+        jobs.append(PaintJob(hole.image, hole.mask, step_generator(seed, i), good_surface, good_surface))
     size = recipe.synthesize.batch_size
     painted: list[Painted] = []
     for start in range(0, len(jobs), size):

@@ -12,7 +12,7 @@ from augment.data.masks import resize_mask
 from augment.errors import DataError
 from augment.recipe import WindowConfig
 
-_SAME = 12.0  # levels of change at which half of the source's structure is still put back
+_SAME = 12.0  # levels of change at which half of the structure is still put back
 
 
 @dataclass(frozen=True)
@@ -119,32 +119,52 @@ def paste(image: np.ndarray, patch: np.ndarray, window: Window, alpha: np.ndarra
     return result
 
 
-def carry_detail(source: np.ndarray, generated: np.ndarray, reconstructed: np.ndarray) -> np.ndarray:
+def carry_detail(
+    source: np.ndarray,
+    generated: np.ndarray,
+    reconstructed: np.ndarray,
+    origin: tuple[np.ndarray, np.ndarray] | None = None,
+) -> np.ndarray:
     """A painted window at the source's own resolution, with the detail the model cannot carry.
 
     The residual of the source against its own reconstruction (resized and coded like the painted window) is
     what was lost: sensor noise, fine grain, sharp edges. Its noise, up to 2.5 robust deviations, is put back
-    everywhere; the rest, which belongs to the source's structure, only where the painting leaves the source
-    as it was. A window painted just as reconstructed gives back the source.
+    everywhere. The rest is structure: it comes from the window that the painting started from, and is put
+    back where the painting leaves that window as it was, a smooth change of light and colour apart. A window
+    painted just as reconstructed gives back the source.
 
     Args:
         source: uint8 (H, W, 3), the window of the source image.
         generated: float (S, S, 3) in [0, 1], the painted window.
         reconstructed: float (S, S, 3) in [0, 1], the source's window through the same codec.
+        origin: the window that the painting started from, and it through the codec, as the two before; None:
+            the source itself.
 
     Returns:
         uint8 (H, W, 3).
     """
     height, width = source.shape[:2]
-    grown, base = (255 * _resized_float(image, height, width) for image in (generated, reconstructed))
-    residual = source - base
+    grown = 255 * _resized_float(generated, height, width)
+    base = 255 * _resized_float(reconstructed, height, width)
+    noise, structure = _noise_and_structure(source, base)
+    change = grown - base
+    if origin is not None:
+        base = 255 * _resized_float(origin[1], height, width)
+        structure = _noise_and_structure(origin[0], base)[1]
+        change = grown - base
+        change -= cv2.GaussianBlur(change, (0, 0), max(height, width) / 16)
+    reach = max(1.0, max(height, width) / 128)
+    change = cv2.GaussianBlur(np.abs(change).max(axis=2), (0, 0), reach)[..., None]
+    structure = structure / (1 + (change / _SAME) ** 2)
+    return np.rint(np.clip(grown + noise + structure, 0, 255)).astype(np.uint8)
+
+
+def _noise_and_structure(image: np.ndarray, base: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What a reconstruction lacks: up to 2.5 robust deviations of each channel, and the rest."""
+    residual = image - base
     limit = 2.5 * 1.4826 * np.median(np.abs(residual), axis=(0, 1)) + 0.5
     noise = np.clip(residual, -limit, limit)
-    change = np.abs(grown - base).max(axis=2)
-    reach = max(1.0, max(height, width) / 128)
-    change = cv2.GaussianBlur(change, (0, 0), reach)[..., None]
-    structure = (residual - noise) / (1 + (change / _SAME) ** 2)
-    return np.rint(np.clip(grown + noise + structure, 0, 255)).astype(np.uint8)
+    return noise, residual - noise
 
 
 def _resized_float(image: np.ndarray, height: int, width: int) -> np.ndarray:

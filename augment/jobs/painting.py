@@ -76,6 +76,7 @@ def paint(method: Method, jobs: Sequence[PaintJob], recipe: Recipe) -> list[Pain
     bases = None
     if recipe.synthesize.carry_detail and generated.reconstructed is not None:
         bases = generated.reconstructed.movedim(1, -1).cpu().numpy()
+    starts = None if generated.origin is None else generated.origin.movedim(1, -1).cpu().numpy()
     refined = generated.refined[:, 0].cpu().numpy() > 0.5
     painted = []
     for i, (job, window) in enumerate(zip(jobs, windows, strict=True)):
@@ -88,7 +89,9 @@ def paint(method: Method, jobs: Sequence[PaintJob], recipe: Recipe) -> list[Pain
         if bases is None:
             patch = (pixels[i] * 255).round().astype(np.uint8)
         else:
-            patch = carry_detail(to_rgb(job.image[window.slices]), pixels[i], bases[i])
+            shown = job.reference if job.example is None else job.example
+            origin = None if starts is None or shown is None else (shown[window.slices], starts[i])
+            patch = carry_detail(to_rgb(job.image[window.slices]), pixels[i], bases[i], origin)
         image = paste(job.image, patch, window, feather(mask, recipe.synthesize.feather))
         painted.append(Painted(image, mask, window, fell_back, float(generated.background_error[i])))
     return painted

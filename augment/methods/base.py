@@ -42,6 +42,8 @@ class Generated:
         background_error: (B,) root mean square gap between generated and source latents outside the mask.
         reconstructed: (B, 3, R, R) float32 in [0, 1], the source images through the codec alone; None where
             the method has no codec.
+        origin: (B, 3, R, R) float32 in [0, 1], through the codec alone, the examples or references that the
+            holes start from; None: they start from the source images.
     """
 
     images: Tensor
@@ -49,6 +51,7 @@ class Generated:
     fell_back: Tensor
     background_error: Tensor
     reconstructed: Tensor | None = None
+    origin: Tensor | None = None
 
 
 class Method(Protocol):

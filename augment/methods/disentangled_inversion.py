@@ -140,10 +140,11 @@ class DisentangledInversion:
         eps = config.temperature * noise  # differs from the paper, where it is 1
         schedule, example = backbone.schedule(config.num_inference_steps), None
         reference = z_0 if references is None else backbone.encode_images(references)
+        origin = None if references is None else reference
         known = backbone.surroundings(z_0, m, reference, of_defect=self.paints_defect)
         if examples is not None and config.strength < 1:
             schedule = schedule.first(max(1, round(config.strength * schedule.steps)))
-            example = backbone.encode_images(examples)
+            example = origin = backbone.encode_images(examples)
             if backbone.is_inpainting:  # the best guess is the example, moved to meet the surroundings
                 known = backbone.surroundings(z_0, m, example, of_defect=False)
                 example = known.fill
@@ -171,7 +172,8 @@ class DisentangledInversion:
         refined, fell_back = or_target(refined, masks, config.minimum_refined_share)
         gap = mask_latents(z - z_0, m).square().sum(dim=(1, 2, 3))
         cells = (1 - m).sum(dim=(1, 2, 3)).clamp(min=1) * z_0.shape[1]
-        return Generated(generated, refined, fell_back, (gap / cells).sqrt(), reconstructed)
+        started = None if origin is None else backbone.decode_latents(origin)
+        return Generated(generated, refined, fell_back, (gap / cells).sqrt(), reconstructed, started)
 
 
 class _Passes:

@@ -177,3 +177,17 @@ def test_a_changed_place_keeps_the_sources_noise_and_not_its_structure():
     assert flat.mean() == pytest.approx(120 - 0.3 * 255, abs=1)
     assert 3 < flat.std() < 5
     assert result[60:64].mean() < flat.mean() + 25  # of 130 levels, only what noise may have
+
+
+def test_the_structure_comes_from_what_the_painting_started_from_whatever_its_light():
+    rng = np.random.default_rng(3)
+    source = np.full((64, 64, 3), 90, dtype=np.uint8)
+    shown = np.full((64, 64, 3), 120, dtype=np.uint8)
+    shown[20:40, 30:32] = 255  # a fine line that the codec loses
+    smooth = np.full((64, 64, 3), 120 / 255)
+    plain = np.full((64, 64, 3), 90 / 255)
+    result = carry_detail(source, smooth - 30 / 255, plain, (shown, smooth)).astype(int)
+    assert result[30, 31, 0] == pytest.approx(90 + 135, abs=2)
+    assert abs(result[50:, :20] - 90).max() <= 1
+    repainted = smooth - 30 / 255 + 0.3 * rng.choice([-1, 1], (64, 64, 1))
+    assert carry_detail(source, repainted, plain, (shown, smooth))[30, 31].max() < 225  # no longer the same
