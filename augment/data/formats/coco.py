@@ -19,7 +19,7 @@ from augment.data.formats.reading import (
     files_below,
     read_json,
 )
-from augment.data.formats.shapes import Polygon, Shape, Size, box, of_size
+from augment.data.formats.shapes import Polygon, Shape, Size, box, check_size
 from augment.data.formats.writing import ExportImage
 from augment.errors import DataError
 from augment.workspace.files import atomic_write_json
@@ -163,11 +163,13 @@ class Runs:
         runs = self.runs
         if isinstance(runs["counts"], list):
             runs = coco_mask.frPyObjects(runs, *runs["size"])
-        return of_size(coco_mask.decode(runs).astype(bool), size)
+        self.reaches_out(size)
+        return coco_mask.decode(runs).astype(bool)
 
-    def bounds(self) -> None:
+    def reaches_out(self, size: Size) -> bool:
         """See `Shape`."""
-        return None
+        check_size(self.runs["size"], size)
+        return False
 
 
 def _lengths(counts: bytes) -> list[int]:

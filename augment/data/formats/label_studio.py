@@ -69,9 +69,10 @@ def write(
 def encode_brush(mask: np.ndarray) -> list[int]:
     """A mask, bool (H, W), as the bytes of Label Studio's RLE.
 
-    It packs RGBA values, row by row, all four 255 on the mask and 0 elsewhere. The bits are: 32 for the number
-    of values, 5 for the bits of a value less one, four times 4 for the widths in `_LENGTH_BITS` less one; then
-    for each run a 1, 2 bits to choose a width, the run's length less one in that width, and 8 for the value.
+    It packs RGBA values, row by row, all four 255 on the mask and 0 elsewhere. The bits are: 32 for the
+    number of values, 5 for the bits of a value less one, four times 4 for the widths in `_LENGTH_BITS` less
+    one; then for each run a 1, 2 bits to choose a width, the run's length less one in that width, and 8 for
+    the value.
     """
     flat = mask.ravel()
     changes = np.flatnonzero(np.diff(flat)) + 1

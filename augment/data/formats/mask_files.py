@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from augment.data.formats.reading import Label, LabelledImage, Reading, ReadOptions, images_below
-from augment.data.formats.shapes import Size, of_size
-from augment.data.images import defect_pixels, mask_values
+from augment.data.formats.shapes import Size, check_size
+from augment.data.images import defect_pixels, image_size, mask_values
 from augment.errors import DataError
 
 SUFFIXES = ("_mask", "-mask", "_label", "-label", "_gt", "-gt", "_ground_truth")
@@ -24,11 +24,14 @@ class MaskFile:
 
     def draw(self, size: Size) -> np.ndarray:
         """See `Shape`."""
-        return of_size(defect_pixels(mask_values(self.path)), size)
+        mask = defect_pixels(mask_values(self.path))
+        check_size(mask.shape, size)
+        return mask
 
-    def bounds(self) -> None:
+    def reaches_out(self, size: Size) -> bool:
         """See `Shape`."""
-        return None
+        check_size(image_size(self.path), size)
+        return False
 
 
 def read(source: Path, options: ReadOptions) -> Reading:
@@ -53,9 +56,7 @@ def read(source: Path, options: ReadOptions) -> Reading:
         masks = [path for path in everything if _bare(path.stem) != path.stem]
         images = [path for path in everything if _bare(path.stem) == path.stem]
     if not masks:
-        raise DataError(
-            f"{source} holds no masks: without --images, masks have names such as 001_mask.png or 001_label.png."
-        )
+        raise DataError(f"{source} holds no masks: without --images, masks have names such as 001_mask.png.")
     by_stem: dict[str, list[Path]] = {}
     for image in images:
         by_stem.setdefault(image.stem, []).append(image)
@@ -82,9 +83,16 @@ def read(source: Path, options: ReadOptions) -> Reading:
     if black:
         reading.notes.append(f"{black} masks are black: their images are good.")
     reading.images = [
-        LabelledImage(image, image.relative_to(root).as_posix(), tuple(found)) for image, found in labels.items()
+        LabelledImage(image, image.relative_to(root).as_posix(), tuple(found), _size(found))
+        for image, found in labels.items()
     ]
     return reading
+
+
+def _size(labels: list[Label]) -> Size | None:
+    """That of the masks, which may lie as the camera's sensor did."""
+    sizes = {image_size(label.shape.path) for label in labels}
+    return sizes.pop() if len(sizes) == 1 else None
 
 
 def _bare(stem: str) -> str:

@@ -37,7 +37,7 @@ class Part:
         return int(self.mask.sum())
 
     def single_ring(self) -> np.ndarray:
-        """int (n, 2): the outline with each hole joined to it by a cut of no width, for formats without holes."""
+        """int (n, 2): the outline, each hole joined to it by a cut of no width, for formats without holes."""
         ring = self.outline
         for hole in self.holes:
             distances, nearest = cKDTree(ring).query(hole)
@@ -66,8 +66,8 @@ def parts(mask: np.ndarray) -> list[Part]:
 def rings(mask: np.ndarray) -> list[np.ndarray]:
     """The closed borders of a mask, int (n, 2) corners each: outlines clockwise, holes the other way.
 
-    At a corner where two defect pixels touch diagonally the border goes on to the other one, so that each part
-    has one outline.
+    At a corner where two defect pixels touch diagonally the border goes on to the other one, so that each
+    part has one outline.
     """
     inside = np.pad(mask, 1)
     edges: dict[tuple[int, int], list[int]] = {}  # corner -> directions that leave it, the mask to the right

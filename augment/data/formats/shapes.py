@@ -8,7 +8,7 @@ pixels it runs through, so that no label is lost.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -17,6 +17,8 @@ import numpy as np
 from augment.errors import DataError
 
 Size = tuple[int, int]  # (H, W)
+
+_TOLERANCE = 1.0  # pixels by which regions may reach out of an image unmentioned: tools round
 
 
 class Shape(Protocol):
@@ -30,8 +32,12 @@ class Shape(Protocol):
         """
         ...
 
-    def bounds(self) -> tuple[float, float, float, float] | None:
-        """The smallest and largest x and y `(x0, y0, x1, y1)`, where the region is not tied to a size."""
+    def reaches_out(self, size: Size) -> bool:
+        """Whether the region lies by more than a pixel outside of an image of that size, without drawing it.
+
+        Raises:
+            DataError: all of it does, or it is a mask of another size; the message goes on as in `draw`.
+        """
         ...
 
 
@@ -59,9 +65,10 @@ class Polygon:
         mask = fill(self.rings, size)
         return mask if mask.any() else stroke(self.rings, 1, size, closed=True)
 
-    def bounds(self) -> tuple[float, float, float, float]:
+    def reaches_out(self, size: Size) -> bool:
         """See `Shape`."""
-        return _bounds(self.rings)
+        points = np.concatenate(self.rings)
+        return _reaches_out(points.min(axis=0), points.max(axis=0), size)
 
 
 @dataclass(frozen=True)
@@ -75,9 +82,9 @@ class Stroke:
         """See `Shape`."""
         return stroke((self.points,), self.width, size)
 
-    def bounds(self) -> tuple[float, float, float, float]:
+    def reaches_out(self, size: Size) -> bool:
         """See `Shape`."""
-        return _bounds((self.points,))
+        return _reaches_out(self.points.min(axis=0), self.points.max(axis=0), size)
 
 
 @dataclass(frozen=True)
@@ -97,24 +104,19 @@ class Bitmap:
         canvas[y0:y1, x0:x1] = self.pixels[y0 - self.y : y1 - self.y, x0 - self.x : x1 - self.x]
         return canvas
 
-    def bounds(self) -> tuple[float, float, float, float]:
+    def reaches_out(self, size: Size) -> bool:
         """See `Shape`."""
-        height, width = self.pixels.shape
-        return self.x, self.y, self.x + width, self.y + height
+        corner = np.array([self.x, self.y])
+        return _reaches_out(corner, corner + self.pixels.shape[::-1], size)
 
 
-def of_size(mask: np.ndarray, size: Size) -> np.ndarray:
-    """`mask`, if it is of that size.
-
-    Raises:
-        DataError: it is not; the message goes on after a place.
-    """
-    if mask.shape != tuple(size):
+def check_size(found: Size, expected: Size) -> None:
+    """Raise a DataError, whose message goes on after a place, if a mask is not of its image's size."""
+    if tuple(found) != tuple(expected):
         raise DataError(
-            f"is a mask of {mask.shape[1]} x {mask.shape[0]} pixels, its image of {size[1]} x {size[0]}: give "
+            f"is a mask of {found[1]} x {found[0]} pixels, its image of {expected[1]} x {expected[0]}: give "
             "it the image's size"
         )
-    return mask
 
 
 def box(x0: float, y0: float, x1: float, y1: float) -> Polygon:
@@ -156,7 +158,7 @@ def fill(rings: Iterable[np.ndarray], size: Size) -> np.ndarray:
 
 
 def stroke(lines: Iterable[np.ndarray], width: float, size: Size, *, closed: bool = False) -> np.ndarray:
-    """bool (H, W): the pixels whose centres are no further than `width / 2` from a line, and those under it."""
+    """bool (H, W): the pixels whose centres are within `width / 2` of a line, and those under it."""
     canvas = np.zeros(size, bool)
     for points in lines:
         ends = np.roll(points, -1, axis=0) if closed or len(points) == 1 else points[1:]
@@ -202,6 +204,11 @@ def _points(values: Any, least: int) -> np.ndarray:
     return points
 
 
-def _bounds(rings: Sequence[np.ndarray]) -> tuple[float, float, float, float]:
-    points = np.concatenate(rings)
-    return (*points.min(axis=0).tolist(), *points.max(axis=0).tolist())
+def _reaches_out(low: np.ndarray, high: np.ndarray, size: Size) -> bool:
+    width_height = np.array(size[::-1])
+    if (high < 0).any() or (low > width_height).any():
+        raise DataError(
+            f"lies outside of its image, at x {low[0]:.6g} to {high[0]:.6g}, y {low[1]:.6g} to {high[1]:.6g} "
+            f"on {size[1]} x {size[0]} pixels: correct or remove it"
+        )
+    return bool((low < -_TOLERANCE).any() or (high > width_height + _TOLERANCE).any())
