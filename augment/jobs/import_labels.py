@@ -150,7 +150,11 @@ def _stop_at(problems: Sequence[str], skip_bad: bool, notes: list[str]) -> None:
     if not problems:
         return
     if not skip_bad:
-        more = f" There are {len(problems) - 1} more like it (-v lists them)." if len(problems) > 1 else ""
+        more = (
+            f" The same goes for {_count(len(problems) - 1, 'other')} (-v lists them)."
+            if len(problems) > 1
+            else ""
+        )
         raise DataError(f"{problems[0]}{more} Correct the labels, or leave such images out with --skip-bad.")
     notes += [f"Left out: {problem}" for problem in problems]
 
@@ -203,9 +207,9 @@ def _drawable(
             continue
         found.append((entry, size, orientation))
     if cut:
-        notes.append(f"{cut} labels reach out of their images and were cut off at the edge.")
+        notes.append(f"Cut off at the image's edge: {_count(cut, 'label')}.")
     if turned:
-        notes.append(f"{turned} masks were turned with their images, as EXIF says.")
+        notes.append(f"Turned with the image, as EXIF says: {_count(turned, 'mask')}.")
     return found
 
 
@@ -241,8 +245,12 @@ def _plan(
         planned.append(_Planned(entry, part, stem, size, orientation))
     several = sum(item.part == f"test/{COMBINED}" for item in planned)
     if several and COMBINED not in folders.values():
-        notes.append(f"{several} images show several defects: they are in test/{COMBINED}, each once.")
+        notes.append(f"In test/{COMBINED}, for labels of several classes: {_count(several, 'image')}.")
     return planned
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _rank(name: str) -> str:

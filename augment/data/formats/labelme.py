@@ -81,7 +81,7 @@ def read(source: Path, options: ReadOptions) -> Reading:
         good = [image for image in images_below(root) if image.resolve() not in taken]
         reading.images += [LabelledImage(image, _name(image, root)) for image in good]
     if strokes:
-        reading.notes.append(f"{strokes} lines and points were drawn {options.line_width:g} pixels wide.")
+        reading.notes.append(f"Lines and points drawn {options.line_width:g} pixels wide: {strokes}.")
     return reading
 
 

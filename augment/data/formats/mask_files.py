@@ -81,7 +81,7 @@ def read(source: Path, options: ReadOptions) -> Reading:
         if image in labels:
             labels[image].append(Label(name, MaskFile(mask), f"{mask}"))
     if black:
-        reading.notes.append(f"{black} masks are black: their images are good.")
+        reading.notes.append(f"Good, since their masks are black: {black} images.")
     reading.images = [
         LabelledImage(image, image.relative_to(root).as_posix(), tuple(found), _size(found))
         for image, found in labels.items()

@@ -52,5 +52,5 @@ def file_stems(names: Sequence[str], notes: list[str]) -> list[str]:
         taken.add(stem.casefold())
         stems[place] = stem
     if doubles:
-        notes.append(f"{doubles} images share their names with others: their folders stand before them.")
+        notes.append(f"Named with their folders, since names occur twice: {doubles} images.")
     return stems
