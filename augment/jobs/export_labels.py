@@ -109,7 +109,8 @@ def _copied(category: Category, sample: Sample, folder: Path, taken: set[str]) -
         else:
             with atomic_path(path) as temporary:
                 shutil.copyfile(sample.image, temporary)
-    return ExportImage(relative.as_posix(), image_size(sample.image), sample.defect, sample.mask)
+    is_test = sample in category.test_good
+    return ExportImage(relative.as_posix(), image_size(sample.image), sample.defect, sample.mask, is_test)
 
 
 def _fingerprint(samples: list[Sample], form: str, settings: dict[str, Any]) -> str:

@@ -34,7 +34,7 @@ def picture(path: Path, size=SIZE, **options) -> Path:
 
 def annotation(image_id=1, category_id=1, **changes):
     return {
-        "id": image_id * 10 + category_id,
+        "id": f"{image_id}{category_id}",
         "image_id": image_id,
         "category_id": category_id,
         "segmentation": [SQUARE],
@@ -314,8 +314,11 @@ def spoil_twice(folder):
     return "coco", source
 
 
-def spoil_good_class(folder):
-    return "coco", coco(folder, [annotation()], categories=[{"id": 1, "name": "good"}])
+def spoil_categories(categories):
+    return lambda folder: ("coco", coco(folder, [annotation()], categories=categories))
+
+
+spoil_good_class = spoil_categories([{"id": 1, "name": "good"}])
 
 
 def spoil_no_image_of_text(folder):
@@ -362,6 +365,9 @@ RUNS = {"size": list(SIZE), "counts": [5, 5, 2390]}
         (spoil_coco(segmentation=RUNS | {"counts": "0000"}), "do not add up"),
         (spoil_coco(segmentation=RUNS | {"counts": [2400]}), "without a defect pixel"),
         (spoil_coco(segmentation=RUNS | {"counts": None}), "without counts"),
+        (spoil_coco(image_id=[1]), "image None, which 'images' does not list"),
+        (spoil_categories([{"id": {}, "name": "x"}]), "whose id is {}, no number"),
+        (spoil_categories(["x"]), "no list 'categories'"),
         (spoil_good_class, "--ignore good"),
         (spoil_file("coco", "{"), "labels.json is no valid JSON"),
         (spoil_file("coco", "[]"), "holds no COCO file"),

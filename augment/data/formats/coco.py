@@ -61,34 +61,35 @@ def _read_file(
     path: Path, value: dict[str, Any], finder: ImageFinder, options: ReadOptions, reading: Reading
 ) -> None:
     categories = value.get("categories")
-    if not isinstance(categories, list):
+    if not isinstance(categories, list) or not all(isinstance(entry, dict) for entry in categories):
         raise DataError(f"{path} has no list 'categories': export the labels again, as COCO instances.")
-    names = {entry.get("id"): str(entry["name"]) for entry in categories if entry.get("name") is not None}
+    for entry in (*categories, *value["images"]):
+        if type(entry.get("id")) not in (int, str):
+            raise DataError(f"{path} has an image or a category whose id is {entry.get('id')!r}, no number.")
+    names = {entry["id"]: str(entry["name"]) for entry in categories if entry.get("name") not in (None, "")}
     labels: dict[Any, list[Label]] = {}
     bad: set[Any] = set()
     for entry in value["images"]:
-        if entry.get("id") in labels:
-            reading.refuse(f"{path}", f"has two images with the id {entry.get('id')}")
-            bad.add(entry.get("id"))
-        labels[entry.get("id")] = []
+        if entry["id"] in labels:
+            reading.refuse(f"{path}", f"has two images with the id {entry['id']}")
+            bad.add(entry["id"])
+        labels[entry["id"]] = []
     for number, entry in enumerate(value["annotations"], start=1):
         where = f"{path}, annotation {entry.get('id', f'number {number}')},"
-        image_id = entry.get("image_id")
+        image_id, category_id = (_plain(entry.get(key)) for key in ("image_id", "category_id"))
         try:
             if image_id not in labels:
                 raise DataError(f"is of the image {image_id}, which 'images' does not list")
-            if entry.get("category_id") not in names:
-                raise DataError(
-                    f"has the category_id {entry.get('category_id')}, which 'categories' does not list"
-                )
-            name = names[entry["category_id"]]
+            if category_id not in names:
+                raise DataError(f"has the category_id {category_id}, which 'categories' does not list")
+            name = names[category_id]
             labels[image_id] += [Label(name, shape, where) for shape in _shapes(entry, options)]
         except DataError as error:
             reading.refuse(where, error)
             bad.add(image_id)
     for entry in value["images"]:
-        where = f"{path}, image {entry.get('id')},"
-        if entry.get("id") in bad:
+        where = f"{path}, image {entry['id']},"
+        if entry["id"] in bad:
             continue
         try:
             if not isinstance(entry.get("file_name"), str) or not entry["file_name"]:
@@ -104,8 +105,12 @@ def _read_file(
         )
 
 
+def _plain(value: Any) -> int | str | None:
+    return value if isinstance(value, int | str) else None
+
+
 def _is_side(value: Any) -> bool:
-    return isinstance(value, int | float) and value >= 1
+    return isinstance(value, int | float) and 1 <= value <= 1e6
 
 
 def _shapes(entry: dict[str, Any], options: ReadOptions) -> list[Shape]:
@@ -121,7 +126,7 @@ def _shapes(entry: dict[str, Any], options: ReadOptions) -> list[Shape]:
             raise DataError("has a box and no outline: draw its outline, or take boxes as masks with --boxes")
         try:
             x, y, width, height = (float(value) for value in corner)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise DataError("has a box whose values are no numbers") from error
         return [box(x, y, x + width, y + height)]
     raise DataError("has an empty segmentation: draw its outline, or remove it")

@@ -38,6 +38,7 @@ def file_stems(names: Sequence[str], notes: list[str]) -> list[str]:
     """
     stems = [safe_name(PurePosixPath(name).stem) for name in names]
     counts = Counter(stem.casefold() for stem in stems)
+    shared = _shared_folders(names)
     taken = {key for key, count in counts.items() if count == 1}
     doubles = 0
     for place, name in enumerate(names):
@@ -45,7 +46,9 @@ def file_stems(names: Sequence[str], notes: list[str]) -> list[str]:
             continue
         doubles += 1
         path = PurePosixPath(name)
-        stem = long = "_".join(safe_name(part) for part in (*path.parts[:-1], path.stem) if part not in "/..")
+        stem = long = "_".join(
+            safe_name(part) for part in (*path.parts[shared:-1], path.stem) if part not in "/.."
+        )
         number = 2
         while stem.casefold() in taken:
             stem, number = f"{long}_{number}", number + 1
@@ -54,3 +57,12 @@ def file_stems(names: Sequence[str], notes: list[str]) -> list[str]:
     if doubles:
         notes.append(f"Named with their folders, since names occur twice: {doubles} images.")
     return stems
+
+
+def _shared_folders(names: Sequence[str]) -> int:
+    """How many leading folders all names have in common."""
+    folders = [PurePosixPath(name).parts[:-1] for name in names]
+    return next(
+        (place for place, same in enumerate(zip(*folders, strict=False)) if len(set(same)) > 1),
+        min(map(len, folders), default=0),
+    )

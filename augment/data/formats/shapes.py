@@ -18,6 +18,7 @@ from augment.errors import DataError
 
 Size = tuple[int, int]  # (H, W)
 
+_FARTHEST = 1e6  # pixels from the image's corner
 _TOLERANCE = 1.0  # pixels by which regions may reach out of an image unmentioned: tools round
 
 
@@ -190,10 +191,10 @@ def _points(values: Any, least: int) -> np.ndarray:
     """float (n, 2) of flat or nested numbers."""
     try:
         points = np.asarray(values, dtype=float)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise DataError("has coordinates that are no numbers") from error
-    if not np.isfinite(points).all():
-        raise DataError("has coordinates that are no finite numbers")
+    if not (np.abs(points) <= _FARTHEST).all():
+        raise DataError("has coordinates that are not finite, or far from any image")
     if points.ndim == 1 and points.size % 2:
         raise DataError(f"has an odd number of coordinates ({points.size})")
     if points.ndim not in (1, 2) or (points.ndim == 2 and points.size and points.shape[1] != 2):

@@ -20,12 +20,14 @@ class ExportImage:
         size: (H, W).
         defect: its type; "good" for a good one.
         mask: a file, or a folder of files that are merged; None for a good image.
+        is_test: a good image that is there to test on.
     """
 
     name: str
     size: Size
     defect: str
     mask: Path | None
+    is_test: bool = False
 
     def read_mask(self) -> np.ndarray:
         """bool (H, W).

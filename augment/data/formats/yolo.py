@@ -160,10 +160,11 @@ def _object(
     words: list[str], size: Size, names: dict[int, str] | None, options: ReadOptions
 ) -> tuple[str, Polygon]:
     try:
-        index, values = int(words[0]), [float(word) for word in words[1:]]
-    except ValueError as error:
+        number, *values = (float(word) for word in words)
+        index = int(number)
+    except (ValueError, OverflowError) as error:
         raise DataError("is no class number and coordinates") from error
-    if index < 0 or (names is not None and index not in names):
+    if index != number or index < 0 or (names is not None and index not in names):
         known = ", ".join(map(str, names or ())) or "0 and above"
         raise DataError(f"has the class {index}, which has no name (known: {known}): correct data.yaml")
     if any(not -1 <= value <= 2 for value in values):
@@ -180,7 +181,9 @@ def _object(
 
 
 def write(folder: Path, images: Sequence[ExportImage], defects: Sequence[str], **_: object) -> None:
-    """Write `labels/`, an empty file for a good image, and `data.yaml`.
+    """Write `labels/`, an empty file for a good image, `data.yaml`, and its lists `train.txt` and `val.txt`.
+
+    Good images to test on are in `val` alone; defects are in both, for lack of others.
 
     Each connected part of a mask is one line, its polygon along the pixels' edges; a hole is joined to the
     outline by a cut of no width, since YOLO has no holes.
@@ -196,7 +199,12 @@ def write(folder: Path, images: Sequence[ExportImage], defects: Sequence[str], *
             pairs = (f"{x / width:.7g} {y / height:.7g}" for x, y in part.single_ring().tolist())
             lines.append(f"{numbers[image.defect]} {' '.join(pairs)}\n")
         atomic_write_text((folder / "labels" / image.name).with_suffix(".txt"), "".join(lines))
-    value = {"train": "images", "val": "images", "names": dict(enumerate(defects))}
-    header = "# Written by augment export. `val` is the same images: name real, held-out ones there.\n"
+    for name, chosen in (
+        ("train", [image for image in images if not image.is_test]),
+        ("val", [image for image in images if image.is_test or image.mask is not None]),
+    ):
+        atomic_write_text(folder / f"{name}.txt", "".join(f"./images/{image.name}\n" for image in chosen))
+    value = {"train": "train.txt", "val": "val.txt", "names": dict(enumerate(defects))}
+    header = "# Written by augment export. val.txt has the defects of train.txt: name held-out ones there.\n"
     text = header + yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
     atomic_write_text(folder / "data.yaml", text)

@@ -108,6 +108,8 @@ def test_shapes_say_where_they_lie():
         ([[1, 2], [3], [4, 5]], "no numbers"),
         ([[1, 2, 3], [4, 5, 6], [7, 8, 9]], "pairs"),
         ([1, 2, 3, 4, 5, math.nan], "finite"),
+        ([1, 2, 3, 4, 5, 10**400], "no numbers"),
+        ([1, 2, 3, 4, 5, 1e9], "far from"),
     ],
 )
 def test_bad_points_are_named(points, words):
