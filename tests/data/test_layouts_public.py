@@ -14,6 +14,9 @@ from augment.data.images import read_sample
 from augment.data.layouts import is_category
 from augment.data.targets import resolve_categories, resolve_folders, resolve_targets
 from augment.errors import DataError
+from augment.jobs.planning import Planner
+from augment.recipe import load_recipe
+from augment.workspace import Run
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (16, 24, 3), dtype=np.uint8)
 MASK = np.zeros((16, 24), np.uint8)
@@ -148,6 +151,17 @@ def test_kolektor_is_named_by_card_folder_or_key(kolektor, pattern):
     assert target.key == "kolektor_sdd/KolektorSDD/defect"
     (category,) = resolve_categories(["kolektor_sdd/KolektorSDD"], kolektor.parent)
     assert category.key == target.category.key
+
+
+def test_images_of_one_name_in_several_folders_are_told_apart(kolektor, btad):
+    """A synthesis takes the masks of the images that the fit's record names: no held-out one among them."""
+    (target,) = resolve_targets(["kolektor_sdd"], kolektor.parent)
+    names = [target.name_of(sample) for sample in target.samples]
+    assert len(set(names)) == 10 and names[0] == "kos01/Part0.jpg"
+    run = Run(kolektor, {"training": dict.fromkeys(names[:5], "")})
+    assert Planner.of(target, run, load_recipe("quick"), 0).images == [s.image for s in target.samples[:5]]
+    (flat,) = resolve_targets(["btad/01"], btad.parent)
+    assert [flat.name_of(sample) for sample in flat.samples] == ["0000.bmp", "0001.bmp"]
 
 
 def test_kolektor_labels_are_read_again_when_they_change(kolektor):
