@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from augment.cli_formats import export, import_
 from augment.console import Commands, Console, option, output_options, stack
 
 if TYPE_CHECKING:
@@ -480,6 +481,10 @@ def pretrain(
     text = f"{result.folder}: {result.steps} steps, loss {result.loss:.4g}, {state}"
     console.result(text, dataclasses.asdict(result))
     _say_sheets(console, [result])
+
+
+main.add_command(import_)
+main.add_command(export)
 
 
 # --- printing --------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from augment.cli import main
 from augment.recipe import load_recipe
 from augment.workspace import Run, Workspace
 
-COMMANDS = ["fit", "synthesize", "benchmark", "check", "list", "sample", "pretrain"]
+COMMANDS = ["fit", "synthesize", "benchmark", "check", "list", "sample", "pretrain", "import", "export"]
 
 
 @pytest.fixture
@@ -307,6 +307,32 @@ def test_benchmark_finds_the_categories_that_have_synthetic_images(run, small_ca
     assert [(row["category"], row["detector"]) for row in part["plan"]] == [("parts/washer", "unet")]
     assert part["recipe"]["benchmark"]["seeds"] == [3, 4]
     assert_one_line_error(run("benchmark", "--fold", 1), "fold1", "augment synthesize")
+
+
+# --- import and export -----------------------------------------------------------------------------
+
+
+def test_a_category_goes_out_and_comes_back_in(run, small_category):
+    out = run("export", small_category, "out", "--to", "coco", "--no-good")
+    assert out.exit_code == 0 and out.stdout.splitlines() == [
+        "scratch: 4 images", "spot: 4 images", "out: 8 images"
+    ]  # fmt: skip
+    back = run("import", "out", "back", "--from", "coco", "--json")
+    result = json.loads(back.stdout)
+    assert result["images"] == {"test/scratch": 4, "test/spot": 4} and result["folder"] == "back/out"
+    assert "add good images" in back.stderr
+    assert "done before" in run("import", "out", "back", "--from", "coco").stdout
+    assert "done before" in run("export", small_category, "out", "--to", "coco", "--no-good").stdout
+    assert_one_line_error(run("export", small_category, "out", "--to", "yolo"), "--force")
+    assert run("export", small_category, "out", "--to", "yolo", "--force").exit_code == 0
+    assert not Path("out/annotations.json").exists()
+
+
+def test_export_of_one_defect_and_errors_of_names(run, small_category):
+    assert run("export", small_category / "spot", "out", "--to", "label-studio").stdout.startswith("spot: 4")
+    assert_one_line_error(run("export", small_category.parent / "washr", "x", "--to", "coco"), "washer")
+    assert_one_line_error(run("import", "nowhere", "x", "--from", "coco"), "nowhere does not exist")
+    assert run("import", "nowhere", "x").exit_code == run("export", "a", "b", "--to", "voc").exit_code == 2
 
 
 # --- logging and the sample ------------------------------------------------------------------------

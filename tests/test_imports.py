@@ -34,12 +34,13 @@ RANKS = {
     "console": 9,
     "listing": 9,
     "plan": 9,
+    "cli_formats": 9.5,  # uses the console's frame
     "cli": 10,
     "__main__": 11,
 }
 LIGHT = {
-    "cli", "console", "data", "errors", "listing", "plan", "progress", "recipe", "registry", "report",
-    "resources", "workspace",
+    "cli", "cli_formats", "console", "data", "errors", "listing", "plan", "progress", "recipe", "registry",
+    "report", "resources", "workspace",
 }  # fmt: skip
 HEAVY = {"torch", "torchvision", "diffusers", "transformers", "anomalib", "accelerate"}
 

@@ -33,6 +33,12 @@ class Card:
     categories: dict[str, CategoryCard]
     folders: tuple[str, ...] = ()  # other names its folder goes by, such as the archive's own
 
+    def category(self, folder_name: str) -> CategoryCard | None:
+        """The words for a category folder; a data set that is one category may be called as it likes."""
+        if folder_name not in self.categories and folder_name in (self.name, *self.folders):
+            return next(iter(self.categories.values()), None)
+        return self.categories.get(folder_name)
+
 
 def load_card(name: str) -> Card:
     """The card called `name`.

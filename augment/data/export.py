@@ -46,7 +46,7 @@ class MvtecWriter:
             for index, sample in enumerate(samples):
                 path = self.folder / part / GOOD / f"{_number(index)}.png"
                 if not path.exists():
-                    _copy(sample.image, path)
+                    copy_image(sample.image, path)
 
     def paths(self, defect: str, index: int) -> tuple[Path, Path]:
         """Where image and mask number `index` (0 to 9999) of a defect go."""
@@ -76,7 +76,13 @@ class MvtecWriter:
         return image_path, mask_path
 
 
-def _copy(source: Path, path: Path) -> None:
+def copy_image(source: Path, path: Path) -> None:
+    """Write an image as PNG: an 8-bit grey or RGB PNG keeps its bytes, all else is decoded (`read_image`).
+
+    Raises:
+        DataError: the source is unreadable.
+        WorkspaceError: the disk is full or read-only.
+    """
     image = read_image(source)  # also where the bytes are copied: a truncated file must not be
     if is_plain_png(source):
         with atomic_path(path) as temporary:

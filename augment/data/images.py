@@ -30,6 +30,16 @@ from augment.errors import DataError
 from augment.workspace.files import atomic_path
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+_TURNS = {
+    1: None,
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # EXIF orientation -> what makes the picture upright
 LARGEST_LABEL = 15  # a mask whose largest value is this small holds class numbers, not grey levels
 
 
@@ -133,6 +143,23 @@ def image_size(path: Path) -> tuple[int, int]:
         # for it would decode the pixels.
         turned = "exif" in image.info and image.getexif().get(0x0112, 1) >= 5
         return (width, height) if turned else (height, width)
+
+
+def image_orientation(path: Path) -> int:
+    """The EXIF orientation, 1 (upright) to 8, by which `read_image` turns an image.
+
+    Raises:
+        DataError: missing, empty, or not an image.
+    """
+    with _opened(path, decode=False) as image:
+        value = image.getexif().get(0x0112, 1) if "exif" in image.info else 1
+        return value if value in _TURNS else 1
+
+
+def turn_mask(mask: np.ndarray, orientation: int) -> np.ndarray:
+    """A mask, bool (h, w), of the pixels as they are stored, turned as `read_image` turns the image."""
+    turn = _TURNS[orientation]
+    return mask if turn is None else np.array(Image.fromarray(mask).transpose(turn))
 
 
 def size_mismatch(path: Path, found: tuple[int, int], expected: tuple[int, int]) -> DataError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,3 +57,8 @@ class Target:
     def samples(self) -> tuple[Sample, ...]:
         """The defect's images, sorted by file name."""
         return self.category.defects[self.defect]
+
+    def name_of(self, sample: Sample) -> str:
+        """What a record calls one of the images: its file name, with folders where they lie in several."""
+        folder = os.path.commonpath([other.image.parent for other in self.samples])
+        return sample.image.relative_to(folder).as_posix()

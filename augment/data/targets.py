@@ -96,6 +96,8 @@ def _match_folders(pattern: str, data_root: Path | None) -> list[CategoryFolder]
     folder, rest = _find_folder(pattern, data_root)
     if is_category(folder):
         dataset_folder, roots = folder.parent, [folder]
+        if rest and rest[0] == folder.name and find_card(folder.name):
+            rest = rest[1:]  # a data set that is one category, named as its key is written
     else:
         dataset_folder, roots = folder, [path for path in subfolders(folder) if is_category(path)]
         category_pattern, rest = (rest[0], rest[1:]) if rest else ("*", rest)
@@ -124,7 +126,7 @@ def _match_folders(pattern: str, data_root: Path | None) -> list[CategoryFolder]
         raise TargetError(
             f"No defect in {where} is called '{defect_pattern}'. {suggest(defect_pattern, known)}"
         )
-    card = find_card(dataset_folder.name)
+    card = find_card(dataset_folder.name) or (find_card(folder.name) if roots == [folder] else None)
     dataset = card.name if card else dataset_folder.name or "data"
     return [
         CategoryFolder(root, dataset, card, tuple(defects)) for root, defects in matches.items() if defects

@@ -155,7 +155,7 @@ def _open_run(
     good = _normal_samples(target, recipe, seed)
     files = [path for sample in images.fit for path in (sample.image, sample.mask)] + [s.image for s in good]
     sources = {str(path): file_sha256(path) for path in files if path is not None}
-    held_out = {sample.image.name: file_sha256(sample.image) for sample in images.test}
+    held_out = {target.name_of(sample): file_sha256(sample.image) for sample in images.test}
     extra = {
         "kind": "fit",
         "dataset": target.category.dataset,
@@ -164,7 +164,7 @@ def _open_run(
         "defect": target.defect,
         "fold": fold,
         "method": recipe.fit.method,
-        "training": {sample.image.name: sources[str(sample.image)] for sample in images.fit},
+        "training": {target.name_of(sample): sources[str(sample.image)] for sample in images.fit},
         "held_out": held_out,
     }
     return Run.open(

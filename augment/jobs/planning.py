@@ -47,7 +47,7 @@ class Planner:
             masks = read_mask_folder(Path(folder))
             return cls(target, masks, [f"{folder} #{i}" for i in range(len(masks))], [], True, recipe, seed)
         trained = fit_run.info()["training"]
-        samples = [sample for sample in target.samples if sample.image.name in trained]
+        samples = [sample for sample in target.samples if target.name_of(sample) in trained]
         masks = [read_sample(sample)[1] for sample in samples]
         names, images = [str(sample.mask) for sample in samples], [sample.image for sample in samples]
         return cls(target, masks, names, images, False, recipe, seed)

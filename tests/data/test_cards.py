@@ -7,7 +7,7 @@ from augment.errors import DataError, TargetError
 from augment.resources import list_cards
 
 
-@pytest.mark.parametrize("name", ["magnetic_tile", "mvtec", "mvtec_loco"])
+@pytest.mark.parametrize("name", list_cards())
 def test_cards_that_ship_are_complete(name):
     card = load_card(name)
     assert card.name == name
@@ -22,6 +22,12 @@ def test_mvtec_card_knows_every_category_and_defect_type():
     categories = load_card("mvtec").categories
     assert len(categories) == 15
     assert sum(len(category.defects) for category in categories.values()) == 73
+
+
+def test_a_data_set_of_one_category_may_be_called_as_it_likes():
+    card = load_card("kolektor_sdd")
+    assert card.category("KolektorSDD") == card.category("commutator") == card.categories["commutator"]
+    assert card.category("another") is None
 
 
 def test_unknown_card_offers_the_nearest():

@@ -16,26 +16,25 @@ _INVERTED = 0.9  # share of defect pixels from which a mask looks inverted
 
 def check_folders(found: Inspection, progress: Progress) -> Iterator[Finding]:
     """Folders that are missing, empty or surplus."""
-    root = found.folder.root
     if not found.train_good:
         yield Finding(
             "error",
-            str(root / "train" / "good"),
+            str(found.files.train_folder),
             "holds no images",
             "every command stops: put the images of good parts there",
         )
     if not found.test_good:
         yield Finding(
             "warning",
-            str(root / "test" / "good"),
+            str(found.files.test_folder),
             "holds no images",
             "a benchmark then cannot tell whether good parts are let through: add some that are not in train",
         )
-    for defect in found.defects:
+    for defect, files in found.defects.items():
         if not found.images_of(defect):
             yield Finding(
                 "error",
-                str(root / "test" / defect),
+                str(files.image_folder),
                 "holds no images",
                 "every command stops: add some (png, jpg, bmp or tif) or remove the folder",
             )
@@ -43,12 +42,12 @@ def check_folders(found: Inspection, progress: Progress) -> Iterator[Finding]:
         yield Finding(
             "warning", str(path), "is of a format that is not read", "it is passed over: save it as png"
         )
-    for folder in found.stray_masks:
+    for folder, images in found.files.stray_masks.items():
         yield Finding(
             "error",
             str(folder),
             "holds masks of a defect without images",
-            f"every command stops: put the images in {root / 'test' / folder.name} or remove the masks",
+            f"every command stops: put the images in {images} or remove the masks",
         )
 
 
@@ -61,10 +60,9 @@ def check_readable(found: Inspection, progress: Progress) -> Iterator[Finding]:
 def check_pairs(found: Inspection, progress: Progress) -> Iterator[Finding]:
     """Images without mask, masks without image, and names that are not unique."""
     stops = "every command stops"
-    for defect, files in found.defects.items():
-        masks = found.folder.root / "ground_truth" / defect
+    for files in found.defects.values():
         for image in files.unmasked:
-            wanted = masks / f"{image.stem}_mask.png"
+            wanted = files.expected_mask(image)
             yield Finding("error", str(image), "has no mask", f"{stops}: draw {wanted} or remove the image")
         for sample in files.samples:
             if not mask_files(sample.mask):

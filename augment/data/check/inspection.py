@@ -14,11 +14,10 @@ from augment.data.images import (
     defect_pixels,
     file_sha256,
     image_kind,
-    list_images,
     mask_values,
     read_image,
 )
-from augment.data.layouts import DefectFiles, mask_files, match_files, subfolders
+from augment.data.layouts import CategoryFiles, DefectFiles, list_files, mask_files
 from augment.data.sample import GOOD, Category, Sample
 from augment.data.targets import CategoryFolder
 from augment.errors import DataError
@@ -63,9 +62,7 @@ class Inspection:
 
     Attributes:
         folder: which, and the defects that were asked for.
-        train_good, test_good: all files there.
-        defects: the files of every defect of the folder, asked for or not.
-        stray_masks: mask folders of defects that have no image folder.
+        files: all that is there, of every defect of the folder, asked for or not.
         unsupported: images of formats that are not read, which all commands pass over.
         kinds: of every image that can be read.
         masks: of every mask file that can be read.
@@ -76,16 +73,28 @@ class Inspection:
     """
 
     folder: CategoryFolder
-    train_good: tuple[Path, ...]
-    test_good: tuple[Path, ...]
-    defects: dict[str, DefectFiles]
-    stray_masks: tuple[Path, ...]
+    files: CategoryFiles
     unsupported: tuple[Path, ...]
     kinds: dict[Path, ImageKind]
     masks: dict[Path, MaskKind]
     unreadable: dict[Path, str]
     hashes: dict[Path, str]
     usable: Category
+
+    @property
+    def train_good(self) -> tuple[Path, ...]:
+        """All files of good parts to learn from."""
+        return self.files.train_good
+
+    @property
+    def test_good(self) -> tuple[Path, ...]:
+        """All files of good parts to test on."""
+        return self.files.test_good
+
+    @property
+    def defects(self) -> dict[str, DefectFiles]:
+        """The files of every defect."""
+        return self.files.defects
 
     def images_of(self, defect: str) -> tuple[Path, ...]:
         """All images of a defect, with and without mask, sorted by name."""
@@ -101,10 +110,8 @@ class Inspection:
 def inspect_category(folder: CategoryFolder, progress: Progress = no_progress) -> Inspection:
     """Read every image and mask of a category folder, and note what is there."""
     root = folder.root
-    train_good, test_good = (_listed(root / part / GOOD) for part in ("train", "test"))
-    names = [path.name for path in subfolders(root / "test") if path.name != GOOD]
-    stray = [path for path in subfolders(root / "ground_truth") if path.name not in (*names, GOOD)]
-    defects = {name: match_files(root, name) for name in names}
+    listed = list_files(root)
+    train_good, test_good, defects = listed.train_good, listed.test_good, listed.defects
 
     kinds: dict[Path, ImageKind] = {}
     masks: dict[Path, MaskKind] = {}
@@ -150,20 +157,16 @@ def inspect_category(folder: CategoryFolder, progress: Progress = no_progress) -
             sample for files in defects.values() for sample in files.samples if sample.image in kinds
         ),
     )
-    folders = [root / "train" / GOOD, *subfolders(root / "test"), *subfolders(root / "ground_truth")]
     unsupported = [
         path
-        for part in folders
+        for part in listed.folders
         if part.is_dir()
         for path in sorted(part.iterdir())
         if path.suffix.lower() in _UNSUPPORTED and not path.name.startswith(".")
     ]
     return Inspection(
         folder=folder,
-        train_good=train_good,
-        test_good=test_good,
-        defects=defects,
-        stray_masks=tuple(stray),
+        files=listed,
         unsupported=tuple(unsupported),
         kinds=kinds,
         masks=masks,
@@ -171,10 +174,6 @@ def inspect_category(folder: CategoryFolder, progress: Progress = no_progress) -
         hashes=hashes,
         usable=usable,
     )
-
-
-def _listed(folder: Path) -> tuple[Path, ...]:
-    return tuple(list_images(folder)) if folder.is_dir() else ()
 
 
 def _read_image(kinds: dict[Path, ImageKind], hashes: dict[Path, str]) -> Callable[[Path], None]:
