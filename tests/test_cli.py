@@ -13,7 +13,7 @@ from augment.cli import main
 from augment.recipe import load_recipe
 from augment.workspace import Run, Workspace
 
-COMMANDS = ["fit", "synthesize", "benchmark", "check", "list", "sample", "pretrain"]
+COMMANDS = ["fit", "synthesize", "benchmark", "report", "check", "list", "sample", "pretrain"]
 
 
 @pytest.fixture
