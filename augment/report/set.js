@@ -170,6 +170,7 @@ function masks() {
 let zoomed = false;
 let real = 0; // which real defect stands beside the image
 let only = null; // a real defect shown alone
+let large = -1; // which of the pictures is enlarged
 function make(name, attributes, ...children) {
   const isDrawn = ["svg", "image", "path"].includes(name);
   const made = isDrawn ? document.createElementNS(SVG, name) : document.createElement(name);
@@ -187,8 +188,23 @@ function panel(title, image, layers) {
   }
   if (layers.mask) parts.push(make("path", { d: layers.mask, class: `outline ${layers.kind}` }));
   const drawn = make("svg", { viewBox: view.join(" "), role: "img", "aria-label": title }, ...parts);
-  drawn.addEventListener("click", zoom);
   return make("figure", {}, make("figcaption", {}, title), drawn);
+}
+function lay(panels) {
+  panels.forEach((figure, number) => {
+    figure.classList.toggle("large", number === large);
+    figure.querySelector("svg").addEventListener("click", () => enlarge(number));
+  });
+}
+function enlarge(number) {
+  if (number >= viewer.querySelectorAll("figure").length) return;
+  large = large === number ? -1 : number;
+  again();
+  if (large >= 0) viewer.querySelectorAll("figure")[large].scrollIntoView({ block: "nearest" });
+}
+function again() {
+  if (only === null) show(current);
+  else showReal(only);
 }
 function alike(defect) {
   return data.real.map((found, n) => ({ found, n })).filter(({ found }) => found.defect === defect);
@@ -209,7 +225,7 @@ function show(n) {
   by("beside").replaceChildren();
   if (others.length) {
     const { found } = others[real % others.length];
-    panels.push(panel(`real: ${found.name}`, found, { mask: found.refined, kind: "target" }));
+    const beside = panel(`real ${image.defect}: ${found.name}`, found, { mask: found.refined, kind: "target" });
     const buttons = others.map(({ found, n: place }, number) => {
       const small = document.querySelector(`button.real[data-n="${place}"] svg`).cloneNode(true);
       const pressed = String(number === real % others.length);
@@ -217,12 +233,15 @@ function show(n) {
       button.addEventListener("click", () => {
         real = number;
         show(current);
-        by("beside").querySelectorAll("button")[number].focus();
+        by("few").querySelectorAll("button")[number].focus();
       });
       return button;
     });
-    by("beside").append(make("p", {}, `Real training defects, ${image.defect}`), make("div", { class: "few" }, ...buttons));
-  }
+    by("beside").append(beside);
+    by("few").replaceChildren(...buttons);
+    lay([...panels, beside]);
+  } else lay(panels);
+  by("few").hidden = !others.length;
   by("panels").replaceChildren(...panels);
   const labels = Object.fromEntries(data.fields.map((field) => [field.name, field.label]));
   const facts = Object.entries(image.words).concat(
@@ -237,11 +256,14 @@ function showReal(n) {
   by("shown").textContent = `real ${found.defect}`;
   by("verdict").textContent = found.name;
   viewer.dataset.decision = "";
-  by("panels").replaceChildren(
+  const panels = [
     panel("training image", found, {}),
-    panel("its mask", found, { mask: found.refined, kind: "target" })
-  );
+    panel("its mask", found, { mask: found.refined, kind: "target" }),
+  ];
+  lay(panels);
+  by("panels").replaceChildren(...panels);
   by("beside").replaceChildren();
+  by("few").hidden = true;
   by("facts").replaceChildren();
   open();
 }
@@ -252,8 +274,7 @@ function open() {
 function zoom() {
   zoomed = !zoomed;
   by("zoom").setAttribute("aria-pressed", String(zoomed));
-  if (only === null) show(current);
-  else showReal(only);
+  again();
 }
 viewer.addEventListener("close", () => {
   if (only === null) cards[current].querySelector("button").focus();
@@ -317,10 +338,11 @@ const keys = {
   m: masks,
   z: () => viewer.open && zoom(),
 };
+for (let number = 0; number < 5; number++) keys[number + 1] = () => viewer.open && enlarge(number);
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, textarea")) return;
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-  if (!(key in keys) || (only !== null && !["m", "z"].includes(key))) return;
+  if (!(key in keys) || (only !== null && !"mz12".includes(key))) return;
   if (viewer.open && (key === "ArrowUp" || key === "ArrowDown")) return; // scrolls the viewer
   if (event.target.closest(".strip ul") && key.startsWith("Arrow")) return; // scrolls the strip
   event.preventDefault();

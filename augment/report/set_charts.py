@@ -35,10 +35,7 @@ def distributions(
         charts = [
             _histogram("Mask area", "% of the image", areas, is_log=True),
             _histogram("Brightness inside the mask", "mean grey level", lights),
-            *(
-                _heatmap(f"Where the {name} masks lie", _mean_place(found), _SERIES[name])
-                for name, found in both.items()
-            ),
+            *(_heatmap(f"Place, {name}", _mean_place(found), _SERIES[name]) for name, found in both.items()),
         ]
         rows.append(
             element(

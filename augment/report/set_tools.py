@@ -15,6 +15,7 @@ _KEYS = (
     ("U", "undo"),
     ("M", "masks on or off"),
     ("Z", "zoom to the defect"),
+    ("1\N{EN DASH}5", "enlarge one of the pictures"),
 )
 
 
@@ -78,7 +79,7 @@ def viewer() -> Markup:
         _button(name, text, **more)
         for name, text, more in (
             ("back", "\N{LEFTWARDS ARROW}", {"aria_label": "Image before"}),
-            ("next", "\N{RIGHTWARDS ARROW}", {"aria_label": "Next image"}),
+            ("next", "\N{RIGHTWARDS ARROW}", {"aria_label": "Next image", "autofocus": True}),
             ("accept", "Accept", {}),
             ("reject", "Reject", {}),
             ("undo2", "Undo", {}),
@@ -92,14 +93,18 @@ def viewer() -> Markup:
         "dialog",
         element("div", head, element("div", *buttons, class_="row"), class_="head"),
         element("div", id="panels"),
-        element("div", id="beside"),
-        element("dl", id="facts"),
+        element(
+            "div",
+            element("div", id="beside"),
+            element("div", element("div", id="few"), element("dl", id="facts")),
+            class_="below",
+        ),
         id="viewer",
         aria_labelledby="shown",
     )
 
 
-def _button(name: str, text: str, **attributes: str) -> Markup:
+def _button(name: str, text: str, **attributes: str | bool) -> Markup:
     return element("button", text, type="button", id=name, **attributes)
 
 
