@@ -78,6 +78,7 @@ def test_help_groups_options_and_shows_defaults(run):
         ("fit", "a/b/c", "--no-such-option"),
         ("synthesize", "-n", "0"),
         ("synthesize", "-n", "many"),
+        ("synthesize", "--drop", "no-such-file"),
         ("benchmark", "--fold", "all"),
         ("list",),
         ("list", "things"),

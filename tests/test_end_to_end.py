@@ -7,6 +7,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -16,6 +17,10 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from augment.cli import main
+from augment.data.targets import resolve_categories
+from augment.jobs.baselines import paint_baseline
+from augment.progress import no_progress
+from augment.workspace import Manifest, Workspace
 
 SETTINGS = {
     "backbone.resolution": 64,
@@ -192,6 +197,33 @@ def test_images_of_an_earlier_fit_are_not_taken_for_the_new_ones(finished, tmp_p
     assert again.json("synthesize", finished.category / "spot", "-n", 4, "--force")[0]["n"] == 4
 
 
+def test_a_set_has_a_page_with_every_image_and_the_fits_real_ones(finished, tmp_path):
+    out = tmp_path / "set.html"
+    arguments = ["report", "--workspace", str(finished.workspace), "--out", str(out), "--json"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    (written,) = json.loads(result.stdout)
+    assert written["n"] == 8 and written["page"] == str(out) and written["bytes"] == out.stat().st_size
+    text = out.read_text("utf-8")
+    data = json.loads(re.search('id="data">(.*?)</script>', text, re.DOTALL).group(1))
+    assert [image["id"] for image in data["images"]] == [entry["id"] for entry in sorted_manifest(finished)]
+    for image, entry in zip(data["images"], sorted_manifest(finished), strict=True):
+        assert image["source"] and image["target"] and image["patch"] and image["refined"]
+        assert image["facts"]["refined_pixels"] == entry["refined_pixels"]
+    names = [(real["defect"], real["name"]) for real in data["real"]]
+    assert names == [(d, n) for d in ("scratch", "spot") for n in ("000.png", "001.png")]
+    record = json.loads(
+        (finished.workspace / "synthetic/parts/washer/fold0/run.json").read_text(encoding="utf-8")
+    )
+    assert record["created"] in data["key"] and record["versions"]["augment-defects"] in text
+    result = CliRunner().invoke(main, ["report", str(finished.category), *arguments[1:3], "--fold", "1"])
+    assert result.exit_code == 1 and "augment synthesize" in result.stderr
+
+
+def sorted_manifest(session: Session) -> list[dict]:
+    return sorted(manifest_of(session), key=lambda entry: (entry["defect"], entry["index"]))
+
+
 # --- drop lists ------------------------------------------------------------------------------------
 
 
@@ -285,6 +317,29 @@ def test_a_drop_list_needs_its_target_and_no_force(finished, tmp_path):
     record.write_text(record.read_text().replace('"fold": 0', '"fold": 1'))
     result = session("synthesize", "--drop", tmp_path / "list")
     assert result.exit_code == 1 and "one synthetic set" in result.stderr and "--fold" in result.stderr
+
+
+def test_a_baseline_is_painted_with_the_masks_of_the_attempts_that_are_there(finished, tmp_path):
+    session = copied(finished, tmp_path)
+    (category,) = resolve_categories([str(session.category)], None)
+    own = Workspace(session.workspace)
+
+    def masks() -> tuple[list, list]:
+        space = paint_baseline(category, "cutpaste", 0, own, device="cpu", progress=no_progress)
+        found = []
+        for workspace in (own, space):
+            entries = Manifest(workspace.synthetic_folder(category.key, 0) / "manifest.jsonl").entries()
+            names = ("id", "attempt", "source", "mask_source", "target_pixels")
+            found.append(sorted(tuple(entry[name] for name in names) for entry in entries))
+        return found[0], found[1]
+
+    before, baseline = masks()
+    assert before == baseline
+    assert drop(session, "spot/0001", "scratch/0000").exit_code == 0
+    after, baseline = masks()
+    assert after == baseline != before
+    session.json("synthesize", "-n", 4, "--force")
+    assert masks() == (before, before)
 
 
 @pytest.mark.parametrize("count", range(1, 9))

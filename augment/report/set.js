@@ -170,6 +170,7 @@ function masks() {
 let zoomed = false;
 let real = 0; // which real defect stands beside the image
 let only = null; // a real defect shown alone
+let seen = 0; // the image in the viewer
 let large = -1; // which of the pictures is enlarged
 function make(name, attributes, ...children) {
   const isDrawn = ["svg", "image", "path"].includes(name);
@@ -211,6 +212,7 @@ function alike(defect) {
 }
 function show(n) {
   only = null;
+  seen = n;
   const image = data.images[n];
   const choice = WORDS[decisionOf(image)] || "undecided";
   by("shown").textContent = image.id;
@@ -277,8 +279,10 @@ function zoom() {
   again();
 }
 viewer.addEventListener("close", () => {
-  if (only === null) cards[current].querySelector("button").focus();
-  else document.querySelector(`button.real[data-n="${only}"]`).focus();
+  // The browser has given the focus back to where the viewer was opened; it belongs to what was seen last.
+  if (only === null) {
+    if (shown.includes(seen)) point(seen, true);
+  } else document.querySelector(`button.real[data-n="${only}"]`).focus();
   only = null;
 });
 
