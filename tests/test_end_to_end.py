@@ -342,7 +342,7 @@ def test_a_baseline_is_painted_with_the_masks_of_the_attempts_that_are_there(fin
     assert masks() == (before, before)
 
 
-@pytest.mark.parametrize("count", range(1, 9))
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 8])
 def test_an_interrupted_drop_resumes_to_the_same_bytes(finished, tmp_path, monkeypatch, count):
     unbroken, broken = copied(finished, tmp_path / "a"), copied(finished, tmp_path / "b")
     ids = ("spot/0000", "spot/0002", "scratch/0002")
