@@ -162,6 +162,14 @@ def fit(
 @_seed
 @_device
 @_dtype
+@option(
+    "Run",
+    "--drop",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="LIST",
+    help="Take the images this file lists (one a line, as crack/0007) out of the set, and paint others in "
+    "their place. See `augment report`.",
+)
 @_force
 @_dry_run
 @output_options
@@ -176,6 +184,7 @@ def synthesize(
     seed: int,
     device: str,
     dtype: str,
+    drop: Path | None,
     force: bool,
     dry_run: bool,
     console: Console,
@@ -185,12 +194,15 @@ def synthesize(
     Without targets: of all that is fitted in the workspace, each with the recipe of its fit. Writes a folder
     in MVTec layout and a manifest; outside the mask every pixel is the source image's.
     """
-    from augment.plan import plan_synthesis
+    if drop is not None and force:
+        raise click.UsageError("--force paints every image again, so there is nothing for --drop to choose.")
+    from augment.plan import plan_drops, plan_synthesis
     from augment.progress import make_progress
     from augment.workspace import Workspace
 
     store = Workspace(workspace)
     jobs = plan_synthesis(targets, data_root, store, fold, recipe, overrides)
+    drops = plan_drops(drop, jobs, store)
     if dry_run:
         parts = []
         for job in jobs:
@@ -203,7 +215,7 @@ def synthesize(
 
     results = [
         result
-        for job in jobs
+        for job, dropped in zip(jobs, drops, strict=True)
         for result in run_synthesize(
             job.targets,
             number,
@@ -214,6 +226,7 @@ def synthesize(
             device=device,
             dtype=dtype,
             force=force,
+            drop=dropped,
             progress=make_progress(console.quiet),
         )
     ]
@@ -367,6 +380,46 @@ def benchmark(
     }
     console.result(result.text(form), value)
     console.say(f"Scores: {result.csv} (.json, .md, .tex)\nReport: {result.page}")
+
+
+@main.command(examples="augment report\naugment report mvtec/bottle --fold 0 --out bottle.html")
+@click.argument("categories", nargs=-1, metavar="[DATASET[/CATEGORY]]...")
+@_data_root
+@_workspace
+@_fold_option(["0", "1", "all"], None, "Only the set of this fold. [default: every one]")
+@option(
+    "Output",
+    "--out",
+    "-o",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write the page here; of one set only. [default: report.html in the set's folder]",
+)
+@output_options
+def report(
+    categories: tuple[str, ...],
+    data_root: Path | None,
+    workspace: Path,
+    fold: int | str | None,
+    out: Path | None,
+    console: Console,
+) -> None:
+    """Write a page with every image of a synthetic set, to look at and to choose from.
+
+    Without categories: of each set in the workspace. One HTML file a set, with nothing around it: sort and
+    filter, compare with the real defects, accept or reject by key, and download the list of the rejected for
+    `augment synthesize --drop`.
+    """
+    from augment.plan import plan_report
+    from augment.progress import make_progress
+    from augment.workspace import Workspace
+
+    folders = plan_report(categories, data_root, Workspace(workspace), fold, out)
+    from augment.jobs.report import report as run_report
+
+    results = [run_report(folder, out, make_progress(console.quiet)) for folder in folders]
+    lines = [f"{r.key} fold {r.fold}: {r.n} images, {r.bytes / 1e6:.1f} MB, {r.page}" for r in results]
+    console.result("\n".join(lines), [dataclasses.asdict(r) for r in results])
 
 
 # --- around them -----------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from augment.data.targets import resolve_categories, resolve_targets
 from augment.errors import DataError, WorkspaceError
 from augment.progress import Progress, no_progress
 from augment.recipe import Recipe, load_recipe
-from augment.workspace import Run, RunInfo, Workspace, fold_name
+from augment.workspace import Run, RunInfo, Workspace, fold_name, read_drop_list
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,36 @@ def plan_synthesis(
     return jobs
 
 
+def plan_drops(path: Path | None, jobs: Sequence[Job], workspace: Workspace) -> list[list[str]]:
+    """The images that each job of a synthesis is to drop, from a drop list.
+
+    Args:
+        path: the list; None: nothing is dropped.
+        jobs: as `plan_synthesis` gives them.
+        workspace: holds the set.
+
+    Raises:
+        WorkspaceError: the list is unreadable, the jobs are of several sets, or an image is not in theirs.
+    """
+    if path is None:
+        return [[] for _ in jobs]
+    from augment.jobs.dropping import check_drops
+
+    ids = read_drop_list(path)
+    sets = {(target.category.key, job.fold) for job in jobs for target in job.targets}
+    if len(sets) > 1:
+        named = ", ".join(f"{key} {fold_name(fold)}" for key, fold in sorted(sets, key=str))
+        raise WorkspaceError(
+            f"A drop list is of one synthetic set, and this command paints {named}. Name one category, "
+            "and its --fold."
+        )
+    ((key, fold),) = sets
+    defects = {target.defect for job in jobs for target in job.targets}
+    check_drops(workspace.synthetic_folder(key, fold), ids, defects)
+    parts = [{target.defect for target in job.targets} for job in jobs]
+    return [[name for name in ids if name.rpartition("/")[0] in part] for part in parts]
+
+
 def plan_benchmark(
     patterns: Sequence[str],
     data_root: Path | None,
@@ -126,6 +156,41 @@ def plan_benchmark(
             "The synthetic sets were made with different benchmark settings. Say which to use with --recipe."
         )
     return categories, recipes[0]
+
+
+def plan_report(
+    patterns: Sequence[str],
+    data_root: Path | None,
+    workspace: Workspace,
+    fold: int | str | None,
+    out: Path | None,
+) -> list[Path]:
+    """The run folders of the synthetic sets to write a page of, also unfinished ones.
+
+    Args: as `plan_benchmark`; `out` is the page's file, where the user names one.
+
+    Raises:
+        WorkspaceError: there are no images, or one file is named for several sets.
+    """
+    sets = [
+        info
+        for info in workspace.runs()
+        if info.kind == "synthetic" and info.images and fold in (None, info.fold)
+    ]
+    of = ""
+    if patterns:
+        wanted = {category.key for category in resolve_categories(patterns, data_root)}
+        sets = [info for info in sets if info.key in wanted]
+        of = f" of {', '.join(sorted(wanted))}"
+    if not sets:
+        raise WorkspaceError(
+            f"There are no synthetic images{of}{_of_fold(fold)} in {workspace.root}. "
+            "Run `augment synthesize` first."
+        )
+    if out is not None and len(sets) > 1:
+        named = ", ".join(f"{info.key} {fold_name(info.fold)}" for info in sets)
+        raise WorkspaceError(f"--out names one file for {named}. Name one category, and its --fold.")
+    return [info.folder for info in sets]
 
 
 def _finished(workspace: Workspace, kind: str, fold: int | str | None) -> list[RunInfo]:

@@ -13,7 +13,18 @@ from augment.cli import main
 from augment.recipe import load_recipe
 from augment.workspace import Run, Workspace
 
-COMMANDS = ["fit", "synthesize", "benchmark", "check", "list", "sample", "pretrain", "import", "export"]
+COMMANDS = [
+    "fit",
+    "synthesize",
+    "benchmark",
+    "report",
+    "check",
+    "list",
+    "sample",
+    "pretrain",
+    "import",
+    "export",
+]
 
 
 @pytest.fixture
@@ -78,6 +89,7 @@ def test_help_groups_options_and_shows_defaults(run):
         ("fit", "a/b/c", "--no-such-option"),
         ("synthesize", "-n", "0"),
         ("synthesize", "-n", "many"),
+        ("synthesize", "--drop", "no-such-file"),
         ("benchmark", "--fold", "all"),
         ("list",),
         ("list", "things"),

@@ -7,6 +7,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -16,6 +17,10 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from augment.cli import main
+from augment.data.targets import resolve_categories
+from augment.jobs.baselines import paint_baseline
+from augment.progress import no_progress
+from augment.workspace import Manifest, Workspace
 
 SETTINGS = {
     "backbone.resolution": 64,
@@ -190,6 +195,163 @@ def test_images_of_an_earlier_fit_are_not_taken_for_the_new_ones(finished, tmp_p
     assert result.exit_code == 1
     assert "earlier fit" in result.stderr and "--force" in result.stderr
     assert again.json("synthesize", finished.category / "spot", "-n", 4, "--force")[0]["n"] == 4
+
+
+def test_a_set_has_a_page_with_every_image_and_the_fits_real_ones(finished, tmp_path):
+    out = tmp_path / "set.html"
+    arguments = ["report", "--workspace", str(finished.workspace), "--out", str(out), "--json"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    (written,) = json.loads(result.stdout)
+    assert written["n"] == 8 and written["page"] == str(out) and written["bytes"] == out.stat().st_size
+    text = out.read_text("utf-8")
+    data = json.loads(re.search('id="data">(.*?)</script>', text, re.DOTALL).group(1))
+    assert [image["id"] for image in data["images"]] == [entry["id"] for entry in sorted_manifest(finished)]
+    for image, entry in zip(data["images"], sorted_manifest(finished), strict=True):
+        assert image["source"] and image["target"] and image["patch"] and image["refined"]
+        assert image["facts"]["refined_pixels"] == entry["refined_pixels"]
+    names = [(real["defect"], real["name"]) for real in data["real"]]
+    assert names == [(d, n) for d in ("scratch", "spot") for n in ("000.png", "001.png")]
+    record = json.loads(
+        (finished.workspace / "synthetic/parts/washer/fold0/run.json").read_text(encoding="utf-8")
+    )
+    assert record["created"] in data["key"] and record["versions"]["augment-defects"] in text
+    result = CliRunner().invoke(main, ["report", str(finished.category), *arguments[1:3], "--fold", "1"])
+    assert result.exit_code == 1 and "augment synthesize" in result.stderr
+
+
+def sorted_manifest(session: Session) -> list[dict]:
+    return sorted(manifest_of(session), key=lambda entry: (entry["defect"], entry["index"]))
+
+
+# --- drop lists ------------------------------------------------------------------------------------
+
+
+def copied(finished: Session, folder: Path) -> Session:
+    """A session of its own on a copy of the finished workspace."""
+    shutil.copytree(finished.workspace, folder / "runs")
+    return Session(folder, finished.backbone, finished.category)
+
+
+def drop(session: Session, *ids: str, number: int = 4, name: str = "drop.txt") -> Result:
+    path = session.workspace.parent / name
+    path.write_text("".join(f"{line}\n" for line in ids))
+    return session("synthesize", "-n", number, "--drop", path)
+
+
+def category_tree(session: Session) -> dict[str, str]:
+    return tree(session.workspace / "synthetic/parts/washer/fold0/washer")
+
+
+def test_dropped_images_are_painted_again_and_no_others(finished, tmp_path):
+    session = copied(finished, tmp_path)
+    before = category_tree(session)
+    result = drop(session, "# what looked wrong", "", "spot/0001", "scratch/0003")
+    assert result.exit_code == 0, result.output
+    after = category_tree(session)
+    assert before.keys() == after.keys()
+    changed = {name for name in before if before[name] != after[name]}
+    assert {name for name in changed if name.startswith("test")} == {
+        "test/spot/0001.png",
+        "test/scratch/0003.png",
+    }
+    assert {Path(name).name[:4] for name in changed} == {"0001", "0003"}
+    attempts = {entry["id"]: entry["attempt"] for entry in manifest_of(session)}
+    assert len(attempts) == len(manifest_of(session)) == 8
+    assert {name for name, attempt in attempts.items() if attempt} == {"spot/0001", "scratch/0003"}
+    lines = (session.workspace / "synthetic/parts/washer/fold0/dropped.jsonl").read_text().splitlines()
+    assert [(json.loads(line)["id"], json.loads(line)["attempt"]) for line in lines] == [
+        ("spot/0001", 1),
+        ("scratch/0003", 1),
+    ]
+    assert all(result["skipped"] for result in session.json("synthesize", "-n", 4))
+    assert category_tree(session) == after
+    assert_nothing_partial(session.workspace)
+
+
+def test_what_is_painted_again_depends_on_the_number_of_drops_alone(finished, tmp_path):
+    together, apart = copied(finished, tmp_path / "a"), copied(finished, tmp_path / "b")
+    assert drop(together, "spot/0000", "spot/0001", "spot/0002").exit_code == 0
+    assert drop(together, "spot/0001").exit_code == 0
+    for name in ("spot/0001", "spot/0001", "spot/0002", "spot/0000"):
+        assert drop(apart, name).exit_code == 0
+    assert category_tree(together) == category_tree(apart) != category_tree(finished)
+    assert {e["id"]: e["attempt"] for e in manifest_of(apart)}["spot/0001"] == 2
+    apart.json("synthesize", "-n", 4, "--force")
+    assert category_tree(apart) == category_tree(finished)
+
+
+def test_a_dropped_image_beyond_the_number_asked_for_is_painted_again_too(finished, tmp_path):
+    session = copied(finished, tmp_path)
+    assert drop(session, "spot/0003", number=1).exit_code == 0
+    assert len(manifest_of(session)) == 8
+
+
+@pytest.mark.parametrize(
+    ("ids", "words"),
+    [
+        (("spot/0001", "spot/0044"), "spot/0044"),
+        (("spot/1",), "spot/1"),
+        (("# nothing",), "names no image"),
+    ],
+)
+def test_a_drop_list_that_does_not_fit_is_one_line_and_changes_nothing(finished, tmp_path, ids, words):
+    session = copied(finished, tmp_path)
+    before = {path: path.read_bytes() for path in session.workspace.rglob("*") if path.is_file()}
+    result = drop(session, *ids)
+    assert result.exit_code == 1 and result.stdout == ""
+    assert len(result.stderr.strip().splitlines()) == 1 and words in result.stderr
+    assert {path: path.read_bytes() for path in session.workspace.rglob("*") if path.is_file()} == before
+
+
+def test_a_drop_list_needs_its_target_and_no_force(finished, tmp_path):
+    session = copied(finished, tmp_path)
+    (tmp_path / "list").write_text("spot/0001\n")
+    command = ("synthesize", session.category / "scratch", "--drop", tmp_path / "list")
+    result = session(*command)
+    assert result.exit_code == 1 and "spot" in result.stderr
+    assert session(*command, "--force").exit_code == 2
+    shutil.copytree(session.workspace / "fits/parts/washer/spot/fold0", tmp_path / "fit")
+    (tmp_path / "fit").rename(session.workspace / "fits/parts/washer/spot/fold1")
+    record = session.workspace / "fits/parts/washer/spot/fold1/run.json"
+    record.write_text(record.read_text().replace('"fold": 0', '"fold": 1'))
+    result = session("synthesize", "--drop", tmp_path / "list")
+    assert result.exit_code == 1 and "one synthetic set" in result.stderr and "--fold" in result.stderr
+
+
+def test_a_baseline_is_painted_with_the_masks_of_the_attempts_that_are_there(finished, tmp_path):
+    session = copied(finished, tmp_path)
+    (category,) = resolve_categories([str(session.category)], None)
+    own = Workspace(session.workspace)
+
+    def masks() -> tuple[list, list]:
+        space = paint_baseline(category, "cutpaste", 0, own, device="cpu", progress=no_progress)
+        found = []
+        for workspace in (own, space):
+            entries = Manifest(workspace.synthetic_folder(category.key, 0) / "manifest.jsonl").entries()
+            names = ("id", "attempt", "source", "mask_source", "target_pixels")
+            found.append(sorted(tuple(entry[name] for name in names) for entry in entries))
+        return found[0], found[1]
+
+    before, baseline = masks()
+    assert before == baseline
+    assert drop(session, "spot/0001", "scratch/0000").exit_code == 0
+    after, baseline = masks()
+    assert after == baseline != before
+    session.json("synthesize", "-n", 4, "--force")
+    assert masks() == (before, before)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 8])
+def test_an_interrupted_drop_resumes_to_the_same_bytes(finished, tmp_path, monkeypatch, count):
+    unbroken, broken = copied(finished, tmp_path / "a"), copied(finished, tmp_path / "b")
+    ids = ("spot/0000", "spot/0002", "scratch/0002")
+    assert drop(unbroken, *ids).exit_code == 0
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, count, KeyboardInterrupt())
+        assert drop(broken, *ids).exit_code == 130
+    assert drop(broken, *ids).exit_code == 0
+    assert tree(broken.workspace) == tree(unbroken.workspace)
 
 
 def test_the_benchmark_compares_with_real_alone_and_a_baseline(finished):

@@ -10,7 +10,7 @@ from augment.jobs.fit import fit
 from augment.jobs.synthesize import synthesize
 from augment.progress import Progress
 from augment.recipe import Recipe
-from augment.workspace import Manifest, Run, Workspace
+from augment.workspace import Drops, Manifest, Run, Workspace
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +60,7 @@ def paint_baseline(
     log.info("%s, fold %d: painting %s's images", category.key, fold, method)
     common = {"seed": seed, "fold": fold, "device": device, "progress": progress}
     fit(list(targets.values()), recipe, space, **common)
+    Drops(own).copy_to(space.synthetic_folder(category.key, fold))
     for number in dict.fromkeys(counts.values()):
         chosen = [target for defect, target in targets.items() if counts[defect] == number]
         synthesize(chosen, number, recipe, space, **common)

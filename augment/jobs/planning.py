@@ -11,7 +11,7 @@ import numpy as np
 from augment.data.images import read_image, read_sample, to_rgb
 from augment.data.masks import read_mask_folder, resize_mask
 from augment.data.places import best_place
-from augment.data.sample import Target
+from augment.data.sample import Sample, Target
 from augment.jobs.painting import PaintJob
 from augment.recipe import Recipe
 from augment.training import step_generator
@@ -38,24 +38,30 @@ class Planner:
     is_exact: bool  # the user's own masks are used as they are
     recipe: Recipe
     seed: int
+    training: list[Sample]  # what the fit has seen
 
     @classmethod
     def of(cls, target: Target, fit_run: Run, recipe: Recipe, seed: int) -> Planner:
         """Masks of the fit's own training images, or of the user's folder."""
+        trained = fit_run.info()["training"]
+        samples = [sample for sample in target.samples if target.name_of(sample) in trained]
         folder = recipe.synthesize.masks.folder
         if folder is not None:
             masks = read_mask_folder(Path(folder))
-            return cls(target, masks, [f"{folder} #{i}" for i in range(len(masks))], [], True, recipe, seed)
-        trained = fit_run.info()["training"]
-        samples = [sample for sample in target.samples if target.name_of(sample) in trained]
+            names = [f"{folder} #{i}" for i in range(len(masks))]
+            return cls(target, masks, names, [], True, recipe, seed, samples)
         masks = [read_sample(sample)[1] for sample in samples]
         names, images = [str(sample.mask) for sample in samples], [sample.image for sample in samples]
-        return cls(target, masks, names, images, False, recipe, seed)
+        return cls(target, masks, names, images, False, recipe, seed, samples)
 
-    def plan(self, index: int) -> Plan:
-        """The plan of one image; depends on the seed, the target and `index` alone."""
+    def plan(self, index: int, attempt: int = 0) -> Plan:
+        """The plan of one image; depends on the seed, the target, `index` and `attempt` alone.
+
+        Attempt 0 is the first; another is wanted for each time the image was dropped.
+        """
         name = zlib.crc32(self.target.key.encode())
-        rng = np.random.default_rng([self.seed, name, index])
+        numbers = (name, index, attempt) if attempt else (name, index)
+        rng = np.random.default_rng([self.seed, *numbers])
         good = self.target.category.train_good
         source = good[rng.integers(len(good))].image
         image = read_image(source)
@@ -70,5 +76,5 @@ class Planner:
             mask = place.mask
             if self.recipe.synthesize.strength < 1:
                 example = place.moved(shown, to_rgb(image))
-        job = PaintJob(image, mask, step_generator(self.seed, name, index), example=example)
+        job = PaintJob(image, mask, step_generator(self.seed, *numbers), example=example)
         return Plan(job, source, self.mask_names[choice])

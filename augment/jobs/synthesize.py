@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import time
@@ -16,6 +15,7 @@ from augment.data.export import MvtecWriter
 from augment.data.images import file_sha256, read_image
 from augment.data.sample import Target
 from augment.errors import TargetError, WorkspaceError
+from augment.jobs.dropping import Slot, batches, check_drops, drop_images, is_wanted, remove_images
 from augment.jobs.painting import Painted, paint
 from augment.jobs.planning import Plan, Planner
 from augment.methods.base import Method
@@ -23,7 +23,7 @@ from augment.progress import Progress, no_progress
 from augment.recipe import Recipe
 from augment.registry import METHODS
 from augment.report.pictures import contact_sheet
-from augment.workspace import Manifest, Run, Workspace, atomic_write_text, writing
+from augment.workspace import Drops, Manifest, Run, Workspace, writing
 
 _SECTIONS = ("backbone", "window", "data", "synthesize")
 _SHEET = 20
@@ -65,12 +65,13 @@ def synthesize(
     device: str = "auto",
     dtype: str = "auto",
     force: bool = False,
+    drop: Sequence[str] = (),
     progress: Progress = no_progress,
 ) -> list[SynthesisResult]:
     """Paint `n` images of each target.
 
-    Image number i depends on the seed, the target and i alone, so a killed run resumes to the same bytes, and
-    asking for more adds to what is there.
+    Image number i depends on the seed, the target, i and how often it was dropped alone, so a killed run
+    resumes to the same bytes, and asking for more adds to what is there.
 
     Args:
         targets: fitted ones.
@@ -80,7 +81,8 @@ def synthesize(
         seed: of all randomness.
         fold: the fold of the fit.
         device, dtype: as for `load_backbone`.
-        force: redo what is there.
+        force: redo what is there; what was dropped before is forgotten.
+        drop: images to take out of the set and paint again, as `crack/0007`; the targets are of one category.
         progress: makes progress bars.
 
     Raises:
@@ -88,6 +90,10 @@ def synthesize(
         AugmentError: unusable images, a run with other settings, a full disk.
     """
     fits = [_fit_of(target, recipe, workspace, fold) for target in targets]
+    if drop:
+        for key in dict.fromkeys(target.category.key for target in targets):
+            defects = [target.defect for target in targets if target.category.key == key]
+            check_drops(workspace.synthetic_folder(key, fold), drop, defects)
     if force:
         for key in dict.fromkeys(target.category.key for target in targets):
             defects = {target.defect for target in targets if target.category.key == key}
@@ -109,6 +115,10 @@ def synthesize(
         }
         folder = workspace.synthetic_folder(category.key, fold)
         run = Run.open(folder, recipe, _SECTIONS, seed, sources=good, extra=extra)
+        if drop and not results:
+            for each, its_fit in zip(targets, fits, strict=True):
+                _fit_weights(each, its_fit, folder)
+            drop_images(run, drop)
         results.append(
             _synthesize_one(target, n, fit_run, recipe, run, fold, good, (seed, device, dtype), progress)
         )
@@ -118,17 +128,12 @@ def synthesize(
 def _remove_defects(folder: Path, defects: set[str]) -> None:
     """Take defects out of a synthetic set; the whole run folder, where it holds no others."""
     manifest = Manifest(folder / "manifest.jsonl")
-    kept = [entry for entry in manifest.entries() if entry["defect"] not in defects]
     with writing(folder):
-        if not kept:
+        if all(entry["defect"] in defects for entry in manifest.entries()):
             shutil.rmtree(folder, ignore_errors=not folder.exists())
             return
-        lines = [json.dumps(entry, ensure_ascii=False) + "\n" for entry in kept]
-        atomic_write_text(manifest.path, "".join(lines))
-        for entry in manifest.entries():
-            if entry["defect"] in defects:
-                for part in ("image", "mask"):
-                    (folder / entry[part]).unlink(missing_ok=True)
+        remove_images(folder, lambda entry: entry["defect"] not in defects)
+        Drops(folder).forget(defects)
         for defect in defects:
             (folder / f"sheet_{defect}.png").unlink(missing_ok=True)
 
@@ -151,6 +156,18 @@ def _fit_of(target: Target, recipe: Recipe, workspace: Workspace, fold: int | st
     return run
 
 
+def _fit_weights(target: Target, fit_run: Run, folder: Path) -> str:
+    """The hash of a fit's weights, refusing a set whose images of the target other weights painted."""
+    weights = file_sha256(fit_run.folder / "unet" / WEIGHTS)
+    entries = Manifest(folder / "manifest.jsonl").entries()
+    if any(e["defect"] == target.defect and e["weights_sha256"] != weights for e in entries):
+        raise WorkspaceError(
+            f"{folder} holds images of {target.key} that an earlier fit painted. Redo them with --force, "
+            "or choose another --workspace."
+        )
+    return weights
+
+
 def _synthesize_one(
     target: Target,
     n: int,
@@ -166,18 +183,17 @@ def _synthesize_one(
     seed, device, dtype = settings
     category, defect = target.category, target.defect
     started = time.monotonic()
+    drops = Drops(run.folder)
+    remove_images(run.folder, lambda entry: entry["defect"] != defect or is_wanted(entry, drops))
     writer, manifest = MvtecWriter(run.folder, category.name), Manifest(run.folder / "manifest.jsonl")
 
-    def is_done(index: int) -> bool:
-        return _image_id(defect, index) in manifest and writer.has(defect, index)
-
-    weights = file_sha256(fit_run.folder / "unet" / WEIGHTS)
-    if any(e["defect"] == defect and e["weights_sha256"] != weights for e in manifest.entries()):
-        raise WorkspaceError(
-            f"{run.folder} holds images of {target.key} that an earlier fit painted. Redo them with --force, "
-            "or choose another --workspace."
-        )
-    missing = [index for index in range(n) if not is_done(index)]
+    weights = _fit_weights(target, fit_run, run.folder)
+    numbers = sorted({*range(n), *drops.indices(defect)})
+    missing = [
+        (index, drops.attempt(_image_id(defect, index)))
+        for index in numbers
+        if not (_image_id(defect, index) in manifest and writer.has(defect, index))
+    ]
     sheet = run.folder / f"sheet_{defect}.png"
     if missing or not run.done:
         run.reopen()
@@ -186,21 +202,18 @@ def _synthesize_one(
     if missing:
         backbone = load_backbone(recipe.backbone, device, dtype, unet_folder=fit_run.folder)
         method = _method(target, fit_run, recipe, backbone)
-        size = recipe.synthesize.batch_size
-        with progress(total=n, desc=f"synthesize {target.key}", unit="image") as bar:
-            bar.update(n - len(missing))
-            # Whole batches in fixed places, so that no image depends on what was there before or on n.
-            for start in range(missing[0] // size * size, n, size):
-                indices = range(start, start + size)
-                wanted = [index for index in indices if index < n and not is_done(index)]
-                if not wanted:
-                    continue
-                plans = [planner.plan(index) for index in indices]
+        with writing(sheet):
+            sheet.unlink(missing_ok=True)  # else one of the images before outlives a kill
+        with progress(total=len(numbers), desc=f"synthesize {target.key}", unit="image") as bar:
+            bar.update(len(numbers) - len(missing))
+            for batch in batches(missing, recipe.synthesize.batch_size):
+                plans = [planner.plan(*slot) for slot, _ in batch]
                 painted = paint(method, [plan.job for plan in plans], recipe)
-                for index in wanted:
-                    plan, result = plans[index - start], painted[index - start]
-                    image, mask = writer.write(defect, index, result.image, result.mask)
-                    entry = _entry(target, index, plan, result, recipe, seed, good)
+                for (slot, is_missing), plan, result in zip(batch, plans, painted, strict=True):
+                    if not is_missing:
+                        continue
+                    image, mask = writer.write(defect, slot[0], result.image, result.mask)
+                    entry = _entry(target, slot, plan, result, recipe, seed, good)
                     entry |= {
                         "image": str(image.relative_to(run.folder)),
                         "mask": str(mask.relative_to(run.folder)),
@@ -235,13 +248,15 @@ def _method(target: Target, fit_run: Run, recipe: Recipe, backbone: Backbone) ->
 
 
 def _entry(
-    target: Target, index: int, plan: Plan, result: Painted, recipe: Recipe, seed: int, good: dict[str, str]
+    target: Target, slot: Slot, plan: Plan, result: Painted, recipe: Recipe, seed: int, good: dict[str, str]
 ) -> dict:
     """The manifest line of one image, but for its paths."""
+    index, attempt = slot
     return {
         "id": _image_id(target.defect, index),
         "defect": target.defect,
         "index": index,
+        "attempt": attempt,
         "seed": seed,
         "source": str(plan.source),
         "source_sha256": good[str(plan.source)],
@@ -268,7 +283,7 @@ def _draw_sheet(planner: Planner, manifest: Manifest, folder: Path, path: Path) 
     entries = sorted((e for e in manifest.entries() if e["defect"] == defect), key=lambda e: e["index"])
     rows, captions = [], []
     for entry in entries[:_SHEET]:
-        job = planner.plan(entry["index"]).job
+        job = planner.plan(entry["index"], entry.get("attempt", 0)).job
         result, refined = read_image(folder / entry["image"]), read_image(folder / entry["mask"]) > 0
         rows.append({"source": job.image, "target": job.mask, "result": result, "refined": refined})
         captions.append(f"{entry['id']}, on {Path(entry['source']).name}")

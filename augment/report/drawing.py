@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from functools import cache
 from pathlib import Path
 
@@ -16,6 +18,7 @@ BLUE, ORANGE = "#0072b2", "#d55e00"
 SERIES = (BLUE, ORANGE, "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7a5195", "#8c6d31")  # a colour a column
 TARGET_COLOUR, REFINED_COLOUR = (0, 190, 255), (255, 80, 200)
 
+_ZOOM_BELOW = 0.3  # a defect shorter than this share of the frame is shown enlarged
 FINE = 3  # curves are drawn this many times too large and shrunk, which smooths them
 
 
@@ -63,6 +66,13 @@ def save_picture(picture: Image.Image, path: Path) -> Path:
     return path
 
 
+def data_uri(picture: Image.Image, quality: int = 82) -> str:
+    """A picture as a JPEG inside an address."""
+    buffer = io.BytesIO()
+    picture.save(buffer, format="JPEG", quality=quality)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
 def shrink(array: np.ndarray, width: int, height: int) -> Image.Image:
     """A uint8 image (H, W) or (H, W, 3) as RGB of the given size."""
     image = Image.fromarray(array).convert("RGB")
@@ -84,3 +94,17 @@ def overlay(image: Image.Image, mask: Image.Image, colour: tuple[int, int, int])
     tint = mask.point(lambda value: value * 3 // 10)
     flat = Image.new("RGB", image.size, colour)
     return Image.composite(flat, Image.composite(flat, image, tint), outline)
+
+
+def defect_view(mask: np.ndarray) -> tuple[tuple[slice, slice], float]:
+    """What part of an image to show, and how much that enlarges it: all of it unless the mask is small."""
+    height, width = mask.shape
+    ys, xs = np.nonzero(mask)
+    extent = max(np.ptp(ys), np.ptp(xs)) + 1 if len(ys) else max(mask.shape)
+    if extent >= _ZOOM_BELOW * max(mask.shape):
+        return (slice(0, height), slice(0, width)), 1.0
+    side = min(max(round(extent / _ZOOM_BELOW), 32), max(mask.shape))
+    tall, wide = min(side, height), min(side, width)
+    top = int(np.clip((ys.min() + ys.max() + 1 - tall) // 2, 0, height - tall))
+    left = int(np.clip((xs.min() + xs.max() + 1 - wide) // 2, 0, width - wide))
+    return (slice(top, top + tall), slice(left, left + wide)), max(mask.shape) / max(tall, wide)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
-_EMPTY = {"col", "img", "meta"}  # elements without an end tag
+_EMPTY = {"col", "img", "input", "meta"}  # elements without an end tag
 
 
 class Markup(str):

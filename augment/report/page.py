@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from augment.report.curves import Curve
-from augment.report.markup import Markup, element, join
+from augment.report.document import document, section
+from augment.report.markup import Markup, element
 from augment.report.page_cases import case_grids
 from augment.report.page_tables import count_table, score_table, settings_list
 from augment.report.svg import curve_charts, swatch
@@ -17,9 +18,6 @@ from augment.workspace.files import atomic_write_text
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_FOLDER = Path(__file__).parent
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 
 
 def benchmark_page(
@@ -67,21 +65,8 @@ def benchmark_page(
         _cases(cases),
         _settings(frame, settings),
     ]
-    head = [
-        element("meta", charset="utf-8"),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", http_equiv="Content-Security-Policy", content=_POLICY),
-        element("title", title),
-        element("style", _resource("page.css")),
-    ]
-    script = element("script", _resource("page.js"))
-    html = element("html", element("head", *head), element("body", element("main", *body), script), lang="en")
-    atomic_write_text(path, f"<!DOCTYPE html>\n{html}\n")
+    atomic_write_text(path, document(title, body, ["page.css"], ["page.js"]))
     return path
-
-
-def _resource(name: str) -> Markup:
-    return Markup((_FOLDER / name).read_text("utf-8"))
 
 
 def _verdicts(verdicts: Sequence[str]) -> Markup | None:
@@ -111,7 +96,7 @@ def _scores(frame: pd.DataFrame, series: Mapping[str, int], aupro_limit: float) 
         )
         lines = [element("summary", ORACLE_TITLE), element("p", why, class_="note")]
         parts.append(element("details", *lines, *_tables(oracle, series), class_="section oracle"))
-    return _section("Scores", *parts)
+    return section("Scores", *parts)
 
 
 def _tables(frame: pd.DataFrame, series: Mapping[str, int]) -> list[Markup]:
@@ -132,7 +117,7 @@ def _curves(
     if not any(curves.values()):
         return None
     legend = [element("li", swatch(series[column]), column) for column in curves]
-    return _section(
+    return section(
         "Curves",
         element("p", note, class_="note") if note else None,
         element("ul", *legend, class_="legend", aria_label="Colours of the curves"),
@@ -147,7 +132,7 @@ def _cases(cases: Sequence[Mapping[str, Any]]) -> Markup | None:
         "Colours run from the lowest score (dark) to the highest (light) of a column, over all cases shown. "
         "The truth is outlined. Choose a picture to enlarge it, and again to go back."
     )
-    return _section("Best and worst cases", element("p", note, class_="note"), case_grids(cases))
+    return section("Best and worst cases", element("p", note, class_="note"), case_grids(cases))
 
 
 def _settings(frame: pd.DataFrame, settings: Mapping[str, Any]) -> Markup | None:
@@ -156,8 +141,4 @@ def _settings(frame: pd.DataFrame, settings: Mapping[str, Any]) -> Markup | None
         line = element("summary", "Images and seconds of each training")
         counts = element("details", line, counts, class_="section")
     listed = settings_list(settings) if settings else None
-    return _section("Settings", listed, counts) if listed or counts else None
-
-
-def _section(title: str, *parts: Markup | None) -> Markup:
-    return join(element("section", element("h2", title), *parts))
+    return section("Settings", listed, counts) if listed or counts else None

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from PIL import Image
 
-from augment.report.drawing import TARGET_COLOUR, overlay, shrink, shrink_mask
+from augment.report.drawing import TARGET_COLOUR, data_uri, overlay, shrink, shrink_mask
 from augment.report.maps import coloured, score_range
 from augment.report.markup import Markup, element
 
@@ -89,18 +87,12 @@ def _pictures(
     size = max(1, round(width * scale)), max(1, round(height * scale))
     image = shrink(case["image"], *size)
     pictures = [image, overlay(image, shrink_mask(case["mask"], *size), TARGET_COLOUR)]
-    found = [_data_uri(picture) for picture in pictures]
+    found = [data_uri(picture) for picture in pictures]
     for column, limits in ranges.items():
         scores = case["maps"].get(column)
         if scores is None:
             found.append(None)
         else:
             heat = Image.fromarray(coloured(scores, *limits)).resize(size, Image.Resampling.BILINEAR)
-            found.append(_data_uri(heat))
+            found.append(data_uri(heat))
     return found
-
-
-def _data_uri(picture: Image.Image) -> str:
-    buffer = io.BytesIO()
-    picture.save(buffer, format="JPEG", quality=82)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -21,6 +21,7 @@ from augment.report.drawing import (
     RULE,
     SERIES,
     TARGET_COLOUR,
+    defect_view,
     fit_text,
     overlay,
     save_picture,
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 _CELL, _GAP, _CAPTION, _HEADER, _MARGIN = 200, 6, 24, 34, 20
 _COLUMNS = ("source", "target mask", "result", "refined mask")
 _MAX_ROWS = 20
-_ZOOM_BELOW = 0.3  # a defect shorter than this share of the frame is shown enlarged
 
 
 def contact_sheet(
@@ -74,7 +74,7 @@ def contact_sheet(
         block, line = divmod(number, lines)
         left = _MARGIN + block * (block_width + 2 * _MARGIN)
         top = _MARGIN // 2 + _HEADER + line * (_CELL + _CAPTION + _GAP)
-        box, zoom = _view(row["target"] | row["refined"])
+        box, zoom = defect_view(row["target"] | row["refined"])
         for column, cell in enumerate(_cells(row, box)):
             x = left + column * (_CELL + _GAP)
             sheet.paste(cell, (x + (_CELL - cell.width) // 2, top + (_CELL - cell.height) // 2))
@@ -96,20 +96,6 @@ def _cells(row: Mapping[str, np.ndarray], box: tuple[slice, slice]) -> list[Imag
         result,
         overlay(result, refined, REFINED_COLOUR),
     ]
-
-
-def _view(mask: np.ndarray) -> tuple[tuple[slice, slice], float]:
-    """What part of the image to show, and how much that enlarges it: all of it unless the mask is small."""
-    height, width = mask.shape
-    ys, xs = np.nonzero(mask)
-    extent = max(np.ptp(ys), np.ptp(xs)) + 1 if len(ys) else max(mask.shape)
-    if extent >= _ZOOM_BELOW * max(mask.shape):
-        return (slice(0, height), slice(0, width)), 1.0
-    side = min(max(round(extent / _ZOOM_BELOW), 32), max(mask.shape))
-    tall, wide = min(side, height), min(side, width)
-    top = int(np.clip((ys.min() + ys.max() + 1 - tall) // 2, 0, height - tall))
-    left = int(np.clip((xs.min() + xs.max() + 1 - wide) // 2, 0, width - wide))
-    return (slice(top, top + tall), slice(left, left + wide)), max(mask.shape) / max(tall, wide)
 
 
 def loss_curve(losses: Sequence[float], path: Path, title: str = "training loss") -> Path:

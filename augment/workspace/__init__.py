@@ -4,7 +4,8 @@
 
     WORKSPACE/
     ├── fits/DATASET/CATEGORY/DEFECT/FOLD/          a learned defect
-    ├── synthetic/DATASET/CATEGORY/FOLD/            CATEGORY/ (an MVTec folder), manifest.jsonl, sheets
+    ├── synthetic/DATASET/CATEGORY/FOLD/            CATEGORY/ (an MVTec folder), manifest.jsonl, sheets,
+    │                                               dropped.jsonl
     └── benchmarks/DATASET/CATEGORY/DETECTOR/       scores
 
 FOLD is `fold0`, `fold1` or `all`. Each run folder holds `recipe.yaml` (every setting, resolved) and
@@ -13,6 +14,7 @@ FOLD is `fold0`, `fold1` or `all`. Each run folder holds `recipe.yaml` (every se
 
 from __future__ import annotations
 
+from augment.workspace.drops import Drops, read_drop_list
 from augment.workspace.files import (
     atomic_path,
     atomic_write_bytes,
@@ -27,6 +29,7 @@ from augment.workspace.run import Run
 
 __all__ = [
     "DEFAULT_ROOT",
+    "Drops",
     "Manifest",
     "Run",
     "RunInfo",
@@ -37,5 +40,6 @@ __all__ = [
     "atomic_write_text",
     "fold_name",
     "json_default",
+    "read_drop_list",
     "writing",
 ]
