@@ -16,12 +16,20 @@ and LOCO's `validation` are passed over.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from augment.data.cards import Card, CategoryCard
-from augment.data.images import image_size, is_image, list_images, size_mismatch
+from augment.data.images import (
+    check_name,
+    image_size,
+    is_folder,
+    is_image,
+    list_images,
+    listed,
+    size_mismatch,
+)
 from augment.data.sample import GOOD, Category, Sample
 from augment.errors import DataError
 
@@ -30,19 +38,19 @@ _MASK_SUFFIX = "_mask"
 
 def is_category(folder: Path) -> bool:
     """Whether `folder` looks like a category: it holds `train/good` or `test`."""
-    return (folder / "train" / GOOD).is_dir() or (folder / "test").is_dir()
+    return is_folder(folder / "train" / GOOD) or is_folder(folder / "test")
 
 
 def subfolders(folder: Path) -> list[Path]:
     """The visible folders directly in `folder`, sorted by name; none where it does not exist."""
-    if not folder.is_dir():
+    if not is_folder(folder):
         return []
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return listed(folder, lambda path: path.is_dir() and not path.name.startswith("."))
 
 
 def defect_names(root: Path) -> list[str]:
     """The defect types of a category folder, sorted: what `test` holds beside `good`."""
-    return [path.name for path in subfolders(root / "test") if path.name != GOOD]
+    return [check_name(path).name for path in subfolders(root / "test") if path.name != GOOD]
 
 
 def read_category(root: Path, dataset: str, card: Card | None = None) -> Category:
@@ -88,7 +96,7 @@ def read_category(root: Path, dataset: str, card: Card | None = None) -> Categor
 
 
 def _good(folder: Path) -> tuple[Sample, ...]:
-    return tuple(Sample(path, None, GOOD) for path in list_images(folder)) if folder.is_dir() else ()
+    return tuple(Sample(path, None, GOOD) for path in list_images(folder)) if is_folder(folder) else ()
 
 
 @dataclass(frozen=True)
@@ -111,9 +119,9 @@ class DefectFiles:
 def match_files(root: Path, defect: str) -> DefectFiles:
     """The images of one defect of a category folder and their masks."""
     image_folder, mask_folder = root / "test" / defect, root / "ground_truth" / defect
-    images, double_images = _by_stem(list_images(image_folder) if image_folder.is_dir() else ())
+    images, double_images = _by_stem(list_images(image_folder) if is_folder(image_folder) else ())
     masks, double_masks = _by_stem(
-        path for path in (mask_folder.iterdir() if mask_folder.is_dir() else ()) if _is_mask(path)
+        [check_name(path) for path in listed(mask_folder, _is_mask)] if is_folder(mask_folder) else ()
     )
     samples, unmasked = [], []
     for stem, image in images.items():
@@ -169,11 +177,11 @@ def _check_sizes(sample: Sample) -> None:
             raise size_mismatch(mask, found, expected)
 
 
-def _by_stem(paths: Iterable[Path]) -> tuple[dict[str, Path], list[tuple[Path, Path]]]:
+def _by_stem(paths: Sequence[Path]) -> tuple[dict[str, Path], list[tuple[Path, Path]]]:
     """Name without extension, in Unicode's composed form (macOS writes the other), -> path; and doubles."""
     stems: dict[str, Path] = {}
     doubles = []
-    for path in sorted(paths):
+    for path in paths:
         stem = unicodedata.normalize("NFC", path.name if path.is_dir() else path.stem)
         if stem in stems:
             doubles.append((stems[stem], path))

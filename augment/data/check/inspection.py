@@ -9,16 +9,18 @@ from pathlib import Path
 import numpy as np
 
 from augment.data.images import (
-    LARGEST_LABEL,
     ImageKind,
     defect_pixels,
     file_sha256,
+    holds_labels,
     image_kind,
+    is_folder,
     list_images,
+    listed,
     mask_values,
     read_image,
 )
-from augment.data.layouts import DefectFiles, mask_files, match_files, subfolders
+from augment.data.layouts import DefectFiles, defect_names, mask_files, match_files, subfolders
 from augment.data.sample import GOOD, Category, Sample
 from augment.data.targets import CategoryFolder
 from augment.errors import DataError
@@ -52,9 +54,9 @@ class MaskKind:
         """
         values = mask_values(path)
         is_empty = bool(values.max() <= 0)
-        is_binary = values.max() <= LARGEST_LABEL or len(np.unique(values)) <= 2
+        is_binary = holds_labels(values) or len(np.unique(values)) <= 2
         share = 0.0 if is_empty else float(defect_pixels(values).mean())
-        return cls(values.shape, is_empty, bool(is_binary), share)
+        return cls(values.shape, is_empty, is_binary, share)
 
 
 @dataclass(frozen=True)
@@ -101,8 +103,8 @@ class Inspection:
 def inspect_category(folder: CategoryFolder, progress: Progress = no_progress) -> Inspection:
     """Read every image and mask of a category folder, and note what is there."""
     root = folder.root
-    train_good, test_good = (_listed(root / part / GOOD) for part in ("train", "test"))
-    names = [path.name for path in subfolders(root / "test") if path.name != GOOD]
+    train_good, test_good = (_images_of(root / part / GOOD) for part in ("train", "test"))
+    names = defect_names(root)
     stray = [path for path in subfolders(root / "ground_truth") if path.name not in (*names, GOOD)]
     defects = {name: match_files(root, name) for name in names}
 
@@ -154,9 +156,9 @@ def inspect_category(folder: CategoryFolder, progress: Progress = no_progress) -
     unsupported = [
         path
         for part in folders
-        if part.is_dir()
-        for path in sorted(part.iterdir())
-        if path.suffix.lower() in _UNSUPPORTED and not path.name.startswith(".")
+        if is_folder(part)
+        for path in listed(part, lambda path: path.suffix.lower() in _UNSUPPORTED)
+        if not path.name.startswith(".")
     ]
     return Inspection(
         folder=folder,
@@ -173,8 +175,8 @@ def inspect_category(folder: CategoryFolder, progress: Progress = no_progress) -
     )
 
 
-def _listed(folder: Path) -> tuple[Path, ...]:
-    return tuple(list_images(folder)) if folder.is_dir() else ()
+def _images_of(folder: Path) -> tuple[Path, ...]:
+    return tuple(list_images(folder)) if is_folder(folder) else ()
 
 
 def _read_image(kinds: dict[Path, ImageKind], hashes: dict[Path, str]) -> Callable[[Path], None]:
