@@ -7,6 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from augment.progress import Progress, no_progress
 from augment.recipe import Recipe
 from augment.registry import METHODS
 from augment.report.pictures import contact_sheet
-from augment.workspace import Manifest, Run, Workspace, atomic_write_text, writing
+from augment.workspace import Manifest, Run, Workspace, atomic_write_text, locked, writing
 
 _SECTIONS = ("backbone", "window", "data", "synthesize")
 _SHEET = 20
@@ -85,34 +86,37 @@ def synthesize(
 
     Raises:
         TargetError: a target is not fitted.
-        AugmentError: unusable images, a run with other settings, a full disk.
+        AugmentError: unusable images, a run with other settings, or one that another process works on, a full
+            disk.
     """
     fits = [_fit_of(target, recipe, workspace, fold) for target in targets]
-    if force:
+    with ExitStack() as locks:
         for key in dict.fromkeys(target.category.key for target in targets):
-            defects = {target.defect for target in targets if target.category.key == key}
-            _remove_defects(workspace.synthetic_folder(key, fold), defects)
-    results: list[SynthesisResult] = []
-    hashes: dict[str, dict[str, str]] = {}
-    for target, fit_run in zip(targets, fits, strict=True):
-        category = target.category
-        if category.key not in hashes:
-            hashes[category.key] = {str(s.image): file_sha256(s.image) for s in category.train_good}
-        good = hashes[category.key]
-        extra = {
-            "kind": "synthetic",
-            "dataset": category.dataset,
-            "category": category.name,
-            "root": str(category.root.resolve()),
-            "fold": fold,
-            "licence": category.licence,
-        }
-        folder = workspace.synthetic_folder(category.key, fold)
-        run = Run.open(folder, recipe, _SECTIONS, seed, sources=good, extra=extra)
-        results.append(
-            _synthesize_one(target, n, fit_run, recipe, run, fold, good, (seed, device, dtype), progress)
-        )
-    return results
+            locks.enter_context(locked(workspace.synthetic_folder(key, fold)))
+            if force:
+                defects = {target.defect for target in targets if target.category.key == key}
+                _remove_defects(workspace.synthetic_folder(key, fold), defects)
+        results: list[SynthesisResult] = []
+        hashes: dict[str, dict[str, str]] = {}
+        for target, fit_run in zip(targets, fits, strict=True):
+            category = target.category
+            if category.key not in hashes:
+                hashes[category.key] = {str(s.image): file_sha256(s.image) for s in category.train_good}
+            good = hashes[category.key]
+            extra = {
+                "kind": "synthetic",
+                "dataset": category.dataset,
+                "category": category.name,
+                "root": str(category.root.resolve()),
+                "fold": fold,
+                "licence": category.licence,
+            }
+            folder = workspace.synthetic_folder(category.key, fold)
+            run = Run.open(folder, recipe, _SECTIONS, seed, sources=good, extra=extra)
+            results.append(
+                _synthesize_one(target, n, fit_run, recipe, run, fold, good, (seed, device, dtype), progress)
+            )
+        return results
 
 
 def _remove_defects(folder: Path, defects: set[str]) -> None:

@@ -45,6 +45,12 @@ class Run:
             raise WorkspaceError(f"{path} cannot be read ({error}). Redo the run with --force.") from error
 
     @classmethod
+    def is_done(cls, folder: Path) -> bool:
+        """Whether a finished run is in `folder`."""
+        run = cls.find(folder)
+        return run is not None and run.done
+
+    @classmethod
     def open(
         cls,
         folder: Path,
