@@ -94,9 +94,7 @@ def adapt(
         )
         if not run.done:
             _train(run, category, samples, recipe, backbone, seed, progress)
-    backbone.load_unet(
-        run.folder
-    )  # also what was just trained: in half precision, as later on
+    backbone.load_unet(run.folder)  # also what was just trained: in half precision, as later on
     return run
 
 

@@ -41,8 +41,8 @@ from augment.jobs.scene_pool import (
 )
 from augment.progress import Progress, no_progress
 from augment.recipe import Recipe
-from augment.training import Trainer, step_generator
-from augment.workspace import atomic_path, atomic_write_json, locked
+from augment.training import Trainer, save_state, step_generator
+from augment.workspace import atomic_write_json, locked
 
 log = logging.getLogger(__name__)
 _SHEET_SCENES = 8
@@ -234,8 +234,7 @@ def _prepare_codec(backbone: Backbone, recipe: Recipe, work: Path, seed: int, pr
     for _ in progress(range(config.codec_steps), desc="train the decoder", unit="step"):
         trainer.step(loss_of)
     codec.mend.requires_grad_(False)
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        torch.save(codec.state_dict(), file)
+    save_state(codec.state_dict(), path)
 
 
 @torch.no_grad()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -24,7 +23,7 @@ from augment.progress import Progress, no_progress
 from augment.recipe import Recipe
 from augment.registry import METHODS
 from augment.report.pictures import contact_sheet
-from augment.workspace import Manifest, Run, Workspace, atomic_write_text, locked, writing
+from augment.workspace import Manifest, Run, Workspace, atomic_write_text, locked, wipe, writing
 
 _SECTIONS = ("backbone", "window", "data", "synthesize")
 _SHEET = 20
@@ -123,18 +122,20 @@ def _remove_defects(folder: Path, defects: set[str]) -> None:
     """Take defects out of a synthetic set; the whole run folder, where it holds no others."""
     manifest = Manifest(folder / "manifest.jsonl")
     kept = [entry for entry in manifest.entries() if entry["defect"] not in defects]
-    with writing(folder):
-        if not kept:
-            shutil.rmtree(folder, ignore_errors=not folder.exists())
-            return
-        lines = [json.dumps(entry, ensure_ascii=False) + "\n" for entry in kept]
-        atomic_write_text(manifest.path, "".join(lines))
+    run = Run.find(folder)
+    if run is None or not kept:
+        wipe(folder)
+        return
+    run.reopen()
+    with writing(folder):  # the manifest last, so that an interrupted removal is still known to be one
         for entry in manifest.entries():
             if entry["defect"] in defects:
                 for part in ("image", "mask"):
                     (folder / entry[part]).unlink(missing_ok=True)
         for defect in defects:
             (folder / f"sheet_{defect}.png").unlink(missing_ok=True)
+        lines = [json.dumps(entry, ensure_ascii=False) + "\n" for entry in kept]
+        atomic_write_text(manifest.path, "".join(lines))
 
 
 def _fit_of(target: Target, recipe: Recipe, workspace: Workspace, fold: int | str) -> Run:

@@ -25,7 +25,7 @@ from augment.workspace.files import (
 from augment.workspace.folders import DEFAULT_ROOT, RunInfo, Workspace, fold_name
 from augment.workspace.lock import locked
 from augment.workspace.manifest import Manifest
-from augment.workspace.run import Run
+from augment.workspace.run import Run, wipe
 
 __all__ = [
     "DEFAULT_ROOT",
@@ -40,5 +40,6 @@ __all__ = [
     "fold_name",
     "json_default",
     "locked",
+    "wipe",
     "writing",
 ]
