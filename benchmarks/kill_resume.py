@@ -1,14 +1,14 @@
-"""Stops `augment fit` and `augment synthesize` at random moments, and compares what they end with, byte by byte.
+"""Stops `augment fit` and `augment synthesize` at random moments, and compares all bytes they end with.
 
     python benchmarks/kill_resume.py --kills 30
 
 A small rendered category is fitted and painted without a break, on a small random backbone. Then again, with
-and without --force, each stopped up to three times before it may run to its end: two times in three by SIGKILL,
-else by SIGINT (Ctrl-C); in turn at a random time and right before a random change to the workspace (a file
-opened for writing, renamed or removed), where a time seldom falls. After each stop every file under its own name
-must be whole; at the end all must be those of the unbroken run, and no others. Only this may differ: when a run
-was begun and finished and the seconds it took, in run.json, and lock files, which mean nothing once their process
-is gone. Exits with 1 where anything else does.
+and without --force, each stopped up to three times before it may run to its end: two times in three by
+SIGKILL, else by SIGINT (Ctrl-C); in turn at a random time and right before a random change to the workspace (a
+file opened for writing, renamed or removed), where a time seldom falls. After each stop every file under its own
+name must be whole; at the end all must be those of the unbroken run, and no others. Only this may differ: in
+run.json, when a run was begun and finished, the seconds it took, and the commit, should one be made meanwhile;
+and lock files, which mean nothing once their process is gone. Exits with 1 where anything else does.
 
 The processes are real, but are forked from this one, which has the libraries loaded: that takes longer than
 the work. Needs Unix.
@@ -47,7 +47,7 @@ from augment.cli import main as command_line
 from augment.recipe import PretrainConfig
 from augment.render.sample import CATEGORIES, render_dataset
 
-MAY_DIFFER = ("created", "finished", "seconds")  # of a run.json
+MAY_DIFFER = ("created", "finished", "seconds", "revision")  # of a run.json
 CHANGES = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate"}  # audit events
 SETTINGS = {
     "backbone.resolution": 64,
@@ -284,9 +284,8 @@ def run_trials(folder: Path, kills: int, chance: random.Random) -> list[str]:
         jobs.run(name, workspace)
         found = _differences(tree(workspace), goals[name])
         wrong += [f"{name}, {', '.join(stops)}: {line}" for line in found]
-        print(
-            f"{made}/{kills} {name}, {', '.join(stops) or 'not stopped'}: {found or 'same bytes'}", flush=True
-        )
+        how_often = ", ".join(stops) or "not stopped"
+        print(f"{made}/{kills} {name}, {how_often}: {found or 'same bytes'}", flush=True)
         shutil.rmtree(workspace)
         trial += 1
     print(f"{made} stops in {trial} runs ({early} ended before theirs), {len(wrong)} differences")
@@ -296,7 +295,7 @@ def run_trials(folder: Path, kills: int, chance: random.Random) -> list[str]:
 
 
 def _sorted(found: dict) -> dict:
-    """With the lines of manifests sorted: their order is that of painting, which --force for a defect changes."""
+    """With the lines of manifests sorted: they are in the order of painting, which --force changes."""
     return {
         path: sorted(content.splitlines()) if path.endswith(".jsonl") else content
         for path, content in found.items()
