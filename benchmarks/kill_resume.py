@@ -4,11 +4,12 @@
 
 A small rendered category is fitted and painted without a break, on a small random backbone. Then again, with
 and without --force, each stopped up to three times before it may run to its end: two times in three by
-SIGKILL, else by SIGINT (Ctrl-C); in turn at a random time and right before a random change to the workspace (a
-file opened for writing, renamed or removed), where a time seldom falls. After each stop every file under its own
-name must be whole; at the end all must be those of the unbroken run, and no others. Only this may differ: in
-run.json, when a run was begun and finished, the seconds it took, and the commit, should one be made meanwhile;
-and lock files, which mean nothing once their process is gone. Exits with 1 where anything else does.
+SIGKILL, else by SIGINT (Ctrl-C); in turn at a random time and right before a random change to the workspace
+(a file opened for writing, renamed or removed), where a time seldom falls. After each stop every file under
+its own name must be whole; at the end all must be those of the unbroken run, and no others. Only this may
+differ: in run.json, when a run was begun and finished, the seconds it took, and the commit, should one be
+made meanwhile; and lock files, which mean nothing once their process is gone. Exits with 1 where anything
+else does.
 
 The processes are real, but are forked from this one, which has the libraries loaded: that takes longer than
 the work. Needs Unix.
