@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -118,8 +119,7 @@ class Trainer:
             "step_count": self.step_count,
             "losses": self.losses,
         }
-        with atomic_path(path) as temporary, temporary.open("wb") as file:
-            torch.save(state, file)
+        save_state(state, path)
 
     def load(self, path: Path) -> None:
         """Continue from a checkpoint written by `save`."""
@@ -128,6 +128,21 @@ class Trainer:
         self.average = [a.to(p.device) for a, p in zip(state["average"], self.parameters, strict=False)]
         self.optimizer.load_state_dict(state["optimizer"])
         self.step_count, self.losses = state["step_count"], state["losses"]
+
+
+def save_state(state: Any, path: Path) -> None:
+    """`torch.save`, atomically.
+
+    Raises:
+        WorkspaceError: the disk is full or read-only.
+    """
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        try:
+            torch.save(state, file)
+        except RuntimeError as error:  # at its end it trips over what writing to a full disk left
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 def step_generator(seed: int, *path: int) -> torch.Generator:

@@ -10,21 +10,23 @@ RGB, RGBA, palette, CMYK, YCbCr   (H, W, 3) RGB; alpha is dropped, a palette is 
 32-bit integer                    as 16-bit where all values fit in 16 bits, else an error
 floating point                    an error: it has no fixed white
 several frames                    the first one
-EXIF orientation                  applied, so that pixels stand as a viewer shows them
+EXIF or XMP orientation           applied, so that pixels stand as a viewer shows them
 ================================  =====================================================================
+
+What is read goes by a file's content, not by its extension.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
+from augment.data.opening import opened, orientation, reason
 from augment.data.sample import Sample
 from augment.errors import DataError
 from augment.workspace.files import atomic_path
@@ -40,17 +42,65 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }  # EXIF orientation -> what makes the picture upright
-LARGEST_LABEL = 15  # a mask whose largest value is this small holds class numbers, not grey levels
+_LARGEST_LABEL = 15  # a mask whose largest value is this small holds class numbers, not grey levels
 
 
 def is_image(path: Path) -> bool:
-    """Whether `path` is a visible file with an image's extension, in any case."""
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+    """Whether `path` is a visible file with an image's extension, in any case.
+
+    A link to nothing counts: an image is missing there, which must not go unnoticed.
+    """
+    is_named = path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+    return is_named and (path.is_file() or (path.is_symlink() and not path.exists()))
 
 
 def list_images(folder: Path) -> list[Path]:
-    """The images directly in `folder`, sorted by name; other files (Thumbs.db, notes) are passed over."""
-    return sorted(path for path in folder.iterdir() if is_image(path))
+    """The images directly in `folder`, sorted by name; other files (Thumbs.db, notes) are passed over.
+
+    Raises:
+        DataError: the folder may not be read, or an image's name is not text.
+    """
+    return [check_name(path) for path in listed(folder, is_image)]
+
+
+def listed(folder: Path, is_wanted: Callable[[Path], bool]) -> list[Path]:
+    """What is directly in `folder` and wanted, sorted by name.
+
+    Raises:
+        DataError: the folder may not be read.
+    """
+    try:
+        return sorted(path for path in folder.iterdir() if is_wanted(path))
+    except OSError as error:
+        raise DataError(f"The folder {folder} cannot be read ({reason(error)}): make it readable.") from error
+
+
+def check_name(path: Path) -> Path:
+    """The path itself.
+
+    Raises:
+        DataError: its name is not text, so that no record could hold it.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        shown = str(path).encode(errors="backslashreplace").decode()
+        raise DataError(f"The name of {shown} is not valid UTF-8: rename it.") from error
+    return path
+
+
+def is_folder(path: Path) -> bool:
+    """Whether `path` is a folder.
+
+    Raises:
+        DataError: it lies where nobody may look.
+    """
+    try:
+        return path.is_dir()
+    except PermissionError as error:
+        raise DataError(f"{path} may not be looked at: make the folders above it readable.") from error
+    except (OSError, ValueError):  # a name that no file can have
+        return False
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -59,7 +109,7 @@ def read_image(path: Path) -> np.ndarray:
     Raises:
         DataError: missing, empty, truncated, not an image, or of a pixel type without a fixed white.
     """
-    with _opened(path) as image:
+    with opened(path) as image:
         if image.mode in ("1", "L", "LA", "La"):
             return np.array(image.convert("L"))
         if image.mode.startswith("I"):
@@ -76,7 +126,7 @@ def read_mask(path: Path, shape: tuple[int, int] | None = None) -> np.ndarray:
 
     Any mode is taken: alpha is dropped, and of colours the strongest channel counts. A pixel is defect from
     half the mask's largest value on, which settles antialiased and JPEG edges. A mask that holds small class
-    numbers (nothing above 15) is defect wherever it is not 0.
+    numbers (whole ones, none above 15) is defect wherever it is not 0.
 
     Args:
         path: a mask file, or a folder whose mask files are merged (MVTec LOCO).
@@ -85,7 +135,7 @@ def read_mask(path: Path, shape: tuple[int, int] | None = None) -> np.ndarray:
     Raises:
         DataError: missing, unreadable, empty (no defect pixel), or of another size than `shape`.
     """
-    if path.is_dir():
+    if is_folder(path):
         files = list_images(path)
         if not files:
             raise DataError(f"The mask folder {path} holds no images: add the mask or remove the folder.")
@@ -108,21 +158,30 @@ def mask_values(path: Path) -> np.ndarray:
     """What a mask file holds: (H, W), of colours the strongest channel, alpha dropped.
 
     Raises:
-        DataError: missing or unreadable.
+        DataError: missing or unreadable, or a floating-point mask that holds NaN or infinity.
     """
-    with _opened(path) as image:
+    with opened(path) as image:
         if image.mode.startswith("I"):
             return _integers(image, path)
         if image.mode == "F":
-            return np.array(image)
+            values = np.array(image)
+            if not np.isfinite(values).all():
+                raise DataError(
+                    f"The mask {path} holds NaN or infinity: save it as 8 bit, 255 on the defect."
+                )
+            return values
         grey = image.mode in ("1", "L", "LA", "La")
         return np.array(image.convert("L")) if grey else np.array(image.convert("RGB")).max(axis=2)
 
 
 def defect_pixels(values: np.ndarray) -> np.ndarray:
     """bool (H, W): which values of a mask (`mask_values`) mean defect; see `read_mask`."""
-    peak = values.max()
-    return values > 0 if peak <= LARGEST_LABEL else values >= peak / 2
+    return values > 0 if holds_labels(values) else values >= values.max() / 2
+
+
+def holds_labels(values: np.ndarray) -> bool:
+    """Whether the values of a mask are class numbers, all of which above 0 mean defect, not grey levels."""
+    return bool(values.max() <= _LARGEST_LABEL and (values == np.round(values)).all())
 
 
 def read_sample(sample: Sample) -> tuple[np.ndarray, np.ndarray | None]:
@@ -137,12 +196,9 @@ def image_size(path: Path) -> tuple[int, int]:
     Raises:
         DataError: missing, empty, or not an image.
     """
-    with _opened(path, decode=False) as image:
+    with opened(path, decode=False) as image:
         width, height = image.size
-        # Orientations 5 to 8 swap the sides, which Pillow has done for a TIFF. Asking a PNG that has no EXIF
-        # for it would decode the pixels.
-        turned = "exif" in image.info and image.getexif().get(0x0112, 1) >= 5
-        return (width, height) if turned else (height, width)
+        return (width, height) if orientation(image, path) >= 5 else (height, width)
 
 
 def image_orientation(path: Path) -> int:
@@ -151,14 +207,13 @@ def image_orientation(path: Path) -> int:
     Raises:
         DataError: missing, empty, or not an image.
     """
-    with _opened(path, decode=False) as image:
-        value = image.getexif().get(0x0112, 1) if "exif" in image.info else 1
-        return value if value in _TURNS else 1
+    with opened(path, decode=False) as image:
+        return orientation(image, path)
 
 
-def turn_mask(mask: np.ndarray, orientation: int) -> np.ndarray:
+def turn_mask(mask: np.ndarray, turned: int) -> np.ndarray:
     """A mask, bool (h, w), of the pixels as they are stored, turned as `read_image` turns the image."""
-    turn = _TURNS[orientation]
+    turn = _TURNS[turned]
     return mask if turn is None else np.array(Image.fromarray(mask).transpose(turn))
 
 
@@ -215,13 +270,13 @@ def image_kind(path: Path) -> ImageKind:
         DataError: missing, empty, or not an image.
     """
     shape = image_size(path)
-    with _opened(path, decode=False) as image, path.open("rb") as file:
+    with opened(path, decode=False) as image, path.open("rb") as file:
         is_png_16 = image.format == "PNG" and file.read(25)[24:] == b"\x10"  # bits a channel
         has = {
             "of 16 bit": is_png_16 or image.mode.startswith("I;16"),
             "with alpha": image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info,
             "with a palette": image.mode in ("P", "PA"),
-            "turned by EXIF": "exif" in image.info and image.getexif().get(0x0112, 1) != 1,
+            "turned by EXIF": orientation(image, path) != 1,
             "of several frames": getattr(image, "n_frames", 1) > 1,
         }
         is_grey = image.mode in ("1", "L", "LA", "La") or image.mode.startswith("I")
@@ -230,9 +285,10 @@ def image_kind(path: Path) -> ImageKind:
 
 def is_plain_png(path: Path) -> bool:
     """Whether a file is an 8-bit grey or RGB PNG that needs no turning, so that its bytes may be copied."""
-    with _opened(path, decode=False) as image, path.open("rb") as file:
+    with opened(path, decode=False) as image, path.open("rb") as file:
         depth, colour = file.read(26)[24:]  # of the header chunk: bits a channel; 0 is grey, 2 is RGB
-        return image.format == "PNG" and depth == 8 and colour in (0, 2) and "exif" not in image.info
+        is_8_bit = image.format == "PNG" and depth == 8 and colour in (0, 2)
+        return is_8_bit and "exif" not in image.info and orientation(image, path) == 1
 
 
 def file_sha256(path: Path) -> str:
@@ -242,34 +298,15 @@ def file_sha256(path: Path) -> str:
         DataError: it cannot be read.
     """
     try:
-        if path.is_dir():
+        if is_folder(path):
             lines = "".join(f"{file.name} {file_sha256(file)}\n" for file in list_images(path))
             return hashlib.sha256(lines.encode()).hexdigest()
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
-
-
-@contextlib.contextmanager
-def _opened(path: Path, *, decode: bool = True) -> Iterator[Image.Image]:
-    """Open an image (and decode and orient it), turning every way that can fail into a DataError."""
-    try:
-        with Image.open(path) as source:
-            image = source
-            if decode:
-                source.load()
-                image = ImageOps.exif_transpose(source)
-            yield image
-    except FileNotFoundError as error:
-        raise DataError(f"{path} does not exist: check the path, or restore the file.") from error
-    except UnidentifiedImageError as error:
-        found = (
-            "an empty file (0 bytes)" if path.stat().st_size == 0 else "no image, or of an unsupported kind"
-        )
-        raise DataError(f"{path} is {found}: expected png, jpg, bmp or tif. Replace or remove it.") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path} cannot be read ({_reason(error)}): replace or remove it.") from error
+        raise DataError(
+            f"{path} cannot be read ({reason(error)}): restore it, or make it readable."
+        ) from error
 
 
 def _integers(image: Image.Image, path: Path) -> np.ndarray:
@@ -278,9 +315,3 @@ def _integers(image: Image.Image, path: Path) -> np.ndarray:
     if values.min() < 0 or values.max() > 65535:
         raise DataError(f"{path} holds 32-bit values beyond 0 to 65535: save it as 8 or 16 bit.")
     return values
-
-
-def _reason(error: Exception) -> str:
-    return " ".join((getattr(error, "strerror", None) or str(error) or type(error).__name__).split()).rstrip(
-        "."
-    )

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from augment.data.images import list_images, read_mask
+from augment.data.images import is_folder, list_images, read_mask
 from augment.errors import DataError
 from augment.recipe import MaskConfig
 
@@ -108,7 +108,7 @@ def read_mask_folder(folder: Path) -> list[np.ndarray]:
     Raises:
         DataError: no such folder, no images in it, or a mask that is unreadable or empty.
     """
-    masks = [read_mask(path) for path in list_images(folder)] if folder.is_dir() else []
+    masks = [read_mask(path) for path in list_images(folder)] if is_folder(folder) else []
     if not masks:
         raise DataError(
             f"The mask folder {folder} holds no masks: expected png, jpg, bmp or tif files in it."

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from augment.data.cards import Card, find_card, load_card
+from augment.data.images import check_name
 from augment.data.layouts import defect_names, is_category, read_category, subfolders
 from augment.data.sample import GOOD, Category, Target
-from augment.errors import TargetError, suggest
+from augment.errors import DataError, TargetError, suggest
 from augment.resources import list_cards
 
 
@@ -99,15 +101,15 @@ def _match_folders(pattern: str, data_root: Path | None) -> list[CategoryFolder]
         if rest and rest[0] == folder.name and find_card(folder.name):
             rest = rest[1:]  # a data set that is one category, named as its key is written
     else:
-        dataset_folder, roots = folder, [path for path in subfolders(folder) if is_category(path)]
+        dataset_folder, inside = folder, subfolders(folder)
         category_pattern, rest = (rest[0], rest[1:]) if rest else ("*", rest)
-        known = [root.name for root in roots]
-        names = _matching(category_pattern, known)
-        if not names:
+        names = _matching(category_pattern, [path.name for path in inside])
+        roots = [path for path in inside if path.name in names and is_category(path)]
+        if not roots:
+            known = [path.name for path in inside if _is_readable_category(path)]
             raise TargetError(
                 f"No category of {folder} is called '{category_pattern}'. {suggest(category_pattern, known)}"
             )
-        roots = [root for root in roots if root.name in names]
 
     if len(rest) > 1:
         raise TargetError(
@@ -143,12 +145,23 @@ def _find_folder(pattern: str, data_root: Path | None) -> tuple[Path, tuple[str,
             for name in _folder_names(parts[:length]):
                 folder = Path(os.path.abspath(place / name))
                 if _is_source(folder):
-                    return folder, parts[length:]
+                    return check_name(folder), parts[length:]
     raise TargetError(_not_found(pattern, parts, places))
 
 
 def _is_source(folder: Path) -> bool:
-    return is_category(folder) or any(map(is_category, subfolders(folder)))
+    """Whether a folder is a category or holds some, as far as one may look into what it holds."""
+    if is_category(folder):
+        return True
+    with suppress(DataError):
+        return any(map(_is_readable_category, subfolders(folder)))
+    return False
+
+
+def _is_readable_category(folder: Path) -> bool:
+    with suppress(DataError):
+        return is_category(folder)
+    return False
 
 
 def _places(data_root: Path | None) -> list[Path]:
@@ -177,9 +190,9 @@ def _not_found(pattern: str, parts: tuple[str, ...], places: Sequence[Path]) -> 
             f"The data of '{card.name}' ({card.title}) is not in {looked}: "
             f"get it from {card.url}, and name the folder that holds it with --data-root."
         )
-    known = {*list_cards()} | {
-        path.name for place in places for path in subfolders(place) if _is_source(path)
-    }
+    known = {*list_cards()}
+    with suppress(DataError):  # folders nearby that may not be read
+        known |= {path.name for place in places for path in subfolders(place) if _is_source(path)}
     return (
         f"'{pattern}' names no dataset folder in {looked}. {suggest(parts[0] if parts else pattern, known)} "
         "Name a folder, or the one that holds it with --data-root."

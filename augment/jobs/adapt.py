@@ -7,13 +7,15 @@ so no fold's test image is seen.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 
 import numpy as np
 
 from augment.backbones.backbone import Backbone
 from augment.data.images import file_sha256
-from augment.data.sample import Category
+from augment.data.sample import Category, Sample
 from augment.jobs.training_loop import finish_run, make_trainer, train_run
 from augment.jobs.training_windows import TrainingWindows
 from augment.methods.disentangled_inversion import DisentangledInversion
@@ -21,7 +23,7 @@ from augment.progress import Progress
 from augment.recipe import Recipe
 from augment.report.pictures import loss_curve
 from augment.training import step_generator
-from augment.workspace import Run, Workspace
+from augment.workspace import Run, Workspace, locked
 
 _ADAPT = 1  # keeps the random numbers apart from a fit's
 _SECTIONS = (
@@ -77,18 +79,36 @@ def adapt(
         len(good), min(config.images, len(good)), replace=False
     )
     samples = [good[i] for i in sorted(chosen)]
-    run = Run.open(
-        workspace.adapted_folder(category.key),
-        recipe,
-        _SECTIONS,
-        seed,
-        sources={str(sample.image): file_sha256(sample.image) for sample in samples},
-        force=force,
-        extra={"kind": "adapt", "dataset": category.dataset, "category": category.name},
-    )
-    if run.done:
-        backbone.load_unet(run.folder)
-        return run
+    folder = workspace.adapted_folder(category.key)
+    with ExitStack() as locks:
+        if force or not Run.is_done(folder):
+            locks.enter_context(locked(folder))
+        run = Run.open(
+            folder,
+            recipe,
+            _SECTIONS,
+            seed,
+            sources={str(sample.image): file_sha256(sample.image) for sample in samples},
+            force=force,
+            extra={"kind": "adapt", "dataset": category.dataset, "category": category.name},
+        )
+        if not run.done:
+            _train(run, category, samples, recipe, backbone, seed, progress)
+    backbone.load_unet(run.folder)  # also what was just trained: in half precision, as later on
+    return run
+
+
+def _train(
+    run: Run,
+    category: Category,
+    samples: Sequence[Sample],
+    recipe: Recipe,
+    backbone: Backbone,
+    seed: int,
+    progress: Progress,
+) -> None:
+    """Train the U-Net on the samples and write it to the run folder."""
+    config = recipe.adapt
     fit = replace(
         recipe.fit,
         batch_size=0,
@@ -115,5 +135,3 @@ def adapt(
     backbone.save_unet(run.folder)
     loss_curve(trainer.losses, run.folder / "loss.png")
     finish_run(run, trainer, seconds)
-    backbone.load_unet(run.folder)  # as a later session will find it, in half precision
-    return run

@@ -13,6 +13,7 @@ a line made from other files is redone), every test map in `maps/`, the proof th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from augment.jobs.trainings import Tested, train_and_score
 from augment.progress import Progress, no_progress
 from augment.recipe import Recipe
 from augment.registry import DETECTORS, METHODS
-from augment.workspace import Manifest, Run, Workspace, atomic_write_json, fold_name
+from augment.workspace import Manifest, Run, Workspace, atomic_write_json, fold_name, locked
 
 
 def benchmark(
@@ -59,14 +60,15 @@ def benchmark(
 
     Raises:
         WorkspaceError: no finished synthetic set, fewer images than `benchmark.n` asks for, one that was
-            fitted on test images (or on all images), or results there with other settings.
+            fitted on test images (or on all images), results there with other settings or that another
+            process works on.
         TargetError: no such detector or baseline.
         DataError: an image cannot be read, or maps hold NaN.
     """
     from augment.devices import choose_device
 
     device = str(choose_device(device))
-    names = tuple(detectors or recipe.benchmark.detectors)
+    names = tuple(dict.fromkeys(detectors or recipe.benchmark.detectors))
     for name in names:
         DETECTORS.get(name)  # a typo must not show only after the first detector's hours
     for name in recipe.benchmark.baselines:
@@ -89,13 +91,15 @@ def benchmark(
             _Task(category, name, tuple(splits), workspace.benchmark_folder(category.key, name))
             for name in names
         ]
-    for task in tasks:
-        task.open(recipe, generators, force)
-    clock = _Clock(say, {task.detector: task.estimate(recipe, device) for task in tasks if task.todo()})
-    clock.start([task.detector for task in tasks for _ in task.todo()])
-    comparisons = [task.run(recipe, device, progress, clock) for task in tasks]
-    for comparison in comparisons:
-        result = write_results(comparison.folder, [comparison], recipe)
+    with ExitStack() as locks:
+        for task in tasks:
+            locks.enter_context(locked(task.folder))
+            task.open(recipe, generators, force)
+        clock = _Clock(say, {task.detector: task.estimate(recipe, device) for task in tasks if task.todo()})
+        clock.start([task.detector for task in tasks for _ in task.todo()])
+        comparisons = [task.run(recipe, device, progress, clock) for task in tasks]
+        for comparison in comparisons:
+            result = write_results(comparison.folder, [comparison], recipe)
     return result if len(tasks) == 1 else write_results(workspace.root / "benchmarks", comparisons, recipe)
 
 

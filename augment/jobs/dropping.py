@@ -66,18 +66,21 @@ def is_wanted(entry: Mapping[str, Any], drops: Drops) -> bool:
 
 
 def remove_images(folder: Path, is_kept: Callable[[Mapping[str, Any]], bool]) -> None:
-    """Take images out of a set: their lines in the manifest first, then their files."""
+    """Take images out of a set: their files, then their lines in the manifest.
+
+    In this order an interrupted removal is known to be one: what has a line and no file is painted anew.
+    """
     manifest = Manifest(folder / "manifest.jsonl")
     entries = manifest.entries()
     removed = [entry for entry in entries if not is_kept(entry)]
     if not removed:
         return
-    lines = [json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries if is_kept(entry)]
-    atomic_write_text(manifest.path, "".join(lines))
     with writing(folder):
         for entry in removed:
             for part in ("image", "mask"):
                 (folder / entry[part]).unlink(missing_ok=True)
+    lines = [json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries if is_kept(entry)]
+    atomic_write_text(manifest.path, "".join(lines))
 
 
 def batches(missing: Sequence[Slot], size: int) -> Iterator[list[tuple[Slot, bool]]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import ExitStack
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ from augment.recipe import Recipe
 from augment.registry import METHODS
 from augment.report.pictures import contact_sheet, loss_curve
 from augment.training import step_generator
-from augment.workspace import Run, Workspace
+from augment.workspace import Run, Workspace, locked
 
 log = logging.getLogger(__name__)
 _SECTIONS = ("backbone", "window", "data", "adapt", "fit")
@@ -88,12 +89,29 @@ def fit(
         progress: makes progress bars.
 
     Raises:
-        AugmentError: unusable images, a run with other settings in the workspace, missing weights.
+        AugmentError: unusable images, a run with other settings in the workspace, or one that another process
+            works on, missing weights.
     """
-    runs = []
-    for target in targets:  # all checks before the first long step
-        images = split_defect(target.category, target.defect, recipe.data, fold, progress)
-        runs.append((target, images, _open_run(target, images, recipe, workspace, seed, fold, force)))
+    with ExitStack() as locks:
+        runs = []
+        for target in targets:  # all checks before the first long step
+            images = split_defect(target.category, target.defect, recipe.data, fold, progress)
+            run = _open_run(target, images, recipe, workspace, seed, fold, force, locks)
+            runs.append((target, images, run))
+        return _fit_runs(runs, recipe, workspace, seed, fold, (device, dtype), force, progress)
+
+
+def _fit_runs(
+    runs: Sequence[tuple[Target, Fold, Run]],
+    recipe: Recipe,
+    workspace: Workspace,
+    seed: int,
+    fold: int | str,
+    placement: tuple[str, str],
+    force: bool,
+    progress: Progress,
+) -> list[FitResult]:
+    """Train what is not done, in order; `placement` is device and dtype."""
     backbone = base = None
     adapted: dict[str, dict[str, torch.Tensor]] = {}  # category -> weights to start its fits from
     results = []
@@ -101,7 +119,7 @@ def fit(
         skipped = run.done
         if not skipped:
             if backbone is None:
-                backbone = load_backbone(recipe.backbone, device, dtype)
+                backbone = load_backbone(recipe.backbone, *placement)
                 if backbone.autocast_dtype == torch.float16:
                     raise BackboneError(
                         "A fit in float16 loses small gradients. Use --dtype bfloat16 or float32."
@@ -148,8 +166,9 @@ def _open_run(
     seed: int,
     fold: int | str,
     force: bool,
+    locks: ExitStack,
 ) -> Run:
-    """The target's run folder, checked against what it was begun with."""
+    """The target's run folder, checked against what it was begun with, and held while it is not done."""
     for sample in images.fit:  # an unusable image or an empty mask must not wait for its turn
         read_sample(sample)
     good = _normal_samples(target, recipe, seed)
@@ -167,15 +186,10 @@ def _open_run(
         "training": {target.name_of(sample): sources[str(sample.image)] for sample in images.fit},
         "held_out": held_out,
     }
-    return Run.open(
-        workspace.fit_folder(target.key, fold),
-        recipe,
-        _SECTIONS,
-        seed,
-        sources=sources,
-        force=force,
-        extra=extra,
-    )
+    folder = workspace.fit_folder(target.key, fold)
+    if force or not Run.is_done(folder):
+        locks.enter_context(locked(folder))
+    return Run.open(folder, recipe, _SECTIONS, seed, sources=sources, force=force, extra=extra)
 
 
 def _normal_samples(target: Target, recipe: Recipe, seed: int) -> list[Sample]:

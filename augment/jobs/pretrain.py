@@ -41,8 +41,8 @@ from augment.jobs.scene_pool import (
 )
 from augment.progress import Progress, no_progress
 from augment.recipe import Recipe
-from augment.training import Trainer, step_generator
-from augment.workspace import atomic_path, atomic_write_json
+from augment.training import Trainer, save_state, step_generator
+from augment.workspace import atomic_write_json, locked
 
 log = logging.getLogger(__name__)
 _SHEET_SCENES = 8
@@ -90,9 +90,25 @@ def pretrain(
         images: folders of good images to learn backgrounds from as well; the folder's name is the category.
 
     Raises:
-        AugmentError: a folder without images, work of another recipe in `output`, no such base.
+        AugmentError: a folder without images, work of another recipe or of a running process in `output`, no
+            such base.
     """
     deadline = None if minutes is None else time.monotonic() + 60 * minutes
+    with locked(output / "work"):
+        return _pretrain(recipe, output, seed, (device, dtype), deadline, images, progress)
+
+
+def _pretrain(
+    recipe: Recipe,
+    output: Path,
+    seed: int,
+    placement: tuple[str, str],
+    deadline: float | None,
+    images: Sequence[Path],
+    progress: Progress,
+) -> PretrainResult:
+    """`pretrain` by a process that holds the folder; `placement` is device and dtype."""
+    device, dtype = placement
     config = recipe.pretrain
     work = output / "work"
     _claim(work, recipe, seed, images)
@@ -218,8 +234,7 @@ def _prepare_codec(backbone: Backbone, recipe: Recipe, work: Path, seed: int, pr
     for _ in progress(range(config.codec_steps), desc="train the decoder", unit="step"):
         trainer.step(loss_of)
     codec.mend.requires_grad_(False)
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        torch.save(codec.state_dict(), file)
+    save_state(codec.state_dict(), path)
 
 
 @torch.no_grad()

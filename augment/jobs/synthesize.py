@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from augment.progress import Progress, no_progress
 from augment.recipe import Recipe
 from augment.registry import METHODS
 from augment.report.pictures import contact_sheet
-from augment.workspace import Drops, Manifest, Run, Workspace, writing
+from augment.workspace import Drops, Manifest, Run, Workspace, locked, wipe, writing
 
 _SECTIONS = ("backbone", "window", "data", "synthesize")
 _SHEET = 20
@@ -87,55 +87,58 @@ def synthesize(
 
     Raises:
         TargetError: a target is not fitted.
-        AugmentError: unusable images, a run with other settings, a full disk.
+        AugmentError: unusable images, a run with other settings, or one that another process works on, a full
+            disk.
     """
     fits = [_fit_of(target, recipe, workspace, fold) for target in targets]
-    if drop:
+    with ExitStack() as locks:
         for key in dict.fromkeys(target.category.key for target in targets):
+            folder = workspace.synthetic_folder(key, fold)
             defects = [target.defect for target in targets if target.category.key == key]
-            check_drops(workspace.synthetic_folder(key, fold), drop, defects)
-    if force:
-        for key in dict.fromkeys(target.category.key for target in targets):
-            defects = {target.defect for target in targets if target.category.key == key}
-            _remove_defects(workspace.synthetic_folder(key, fold), defects)
-    results: list[SynthesisResult] = []
-    hashes: dict[str, dict[str, str]] = {}
-    for target, fit_run in zip(targets, fits, strict=True):
-        category = target.category
-        if category.key not in hashes:
-            hashes[category.key] = {str(s.image): file_sha256(s.image) for s in category.train_good}
-        good = hashes[category.key]
-        extra = {
-            "kind": "synthetic",
-            "dataset": category.dataset,
-            "category": category.name,
-            "root": str(category.root.resolve()),
-            "fold": fold,
-            "licence": category.licence,
-        }
-        folder = workspace.synthetic_folder(category.key, fold)
-        run = Run.open(folder, recipe, _SECTIONS, seed, sources=good, extra=extra)
-        if drop and not results:
-            for each, its_fit in zip(targets, fits, strict=True):
-                _fit_weights(each, its_fit, folder)
-            drop_images(run, drop)
-        results.append(
-            _synthesize_one(target, n, fit_run, recipe, run, fold, good, (seed, device, dtype), progress)
-        )
-    return results
+            locks.enter_context(locked(folder))
+            if drop:
+                check_drops(folder, drop, defects)
+            if force:
+                _remove_defects(folder, set(defects))
+        results: list[SynthesisResult] = []
+        hashes: dict[str, dict[str, str]] = {}
+        for target, fit_run in zip(targets, fits, strict=True):
+            category = target.category
+            if category.key not in hashes:
+                hashes[category.key] = {str(s.image): file_sha256(s.image) for s in category.train_good}
+            good = hashes[category.key]
+            extra = {
+                "kind": "synthetic",
+                "dataset": category.dataset,
+                "category": category.name,
+                "root": str(category.root.resolve()),
+                "fold": fold,
+                "licence": category.licence,
+            }
+            folder = workspace.synthetic_folder(category.key, fold)
+            run = Run.open(folder, recipe, _SECTIONS, seed, sources=good, extra=extra)
+            if drop and not results:
+                for each, its_fit in zip(targets, fits, strict=True):
+                    _fit_weights(each, its_fit, folder)
+                drop_images(run, drop)
+            results.append(
+                _synthesize_one(target, n, fit_run, recipe, run, fold, good, (seed, device, dtype), progress)
+            )
+        return results
 
 
 def _remove_defects(folder: Path, defects: set[str]) -> None:
     """Take defects out of a synthetic set; the whole run folder, where it holds no others."""
-    manifest = Manifest(folder / "manifest.jsonl")
+    run = Run.find(folder)
+    if run is None or all(e["defect"] in defects for e in Manifest(folder / "manifest.jsonl").entries()):
+        wipe(folder)
+        return
+    run.reopen()
     with writing(folder):
-        if all(entry["defect"] in defects for entry in manifest.entries()):
-            shutil.rmtree(folder, ignore_errors=not folder.exists())
-            return
-        remove_images(folder, lambda entry: entry["defect"] not in defects)
-        Drops(folder).forget(defects)
         for defect in defects:
             (folder / f"sheet_{defect}.png").unlink(missing_ok=True)
+    remove_images(folder, lambda entry: entry["defect"] not in defects)
+    Drops(folder).forget(defects)
 
 
 def _fit_of(target: Target, recipe: Recipe, workspace: Workspace, fold: int | str) -> Run:

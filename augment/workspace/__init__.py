@@ -9,7 +9,8 @@
     └── benchmarks/DATASET/CATEGORY/DETECTOR/       scores
 
 FOLD is `fold0`, `fold1` or `all`. Each run folder holds `recipe.yaml` (every setting, resolved) and
-`run.json` (seed, versions, hashes of the source files, state). Nothing here imports torch.
+`run.json` (seed, versions, hashes of the source files, state). While a process works on one, `.FOLD.lock`
+beside it says which. Nothing here imports torch.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ from augment.workspace.files import (
     writing,
 )
 from augment.workspace.folders import DEFAULT_ROOT, RunInfo, Workspace, fold_name
+from augment.workspace.lock import locked
 from augment.workspace.manifest import Manifest
-from augment.workspace.run import Run
+from augment.workspace.run import Run, wipe
 
 __all__ = [
     "DEFAULT_ROOT",
@@ -40,6 +42,8 @@ __all__ = [
     "atomic_write_text",
     "fold_name",
     "json_default",
+    "locked",
     "read_drop_list",
+    "wipe",
     "writing",
 ]

@@ -45,6 +45,12 @@ class Run:
             raise WorkspaceError(f"{path} cannot be read ({error}). Redo the run with --force.") from error
 
     @classmethod
+    def is_done(cls, folder: Path) -> bool:
+        """Whether a finished run is in `folder`."""
+        run = cls.find(folder)
+        return run is not None and run.done
+
+    @classmethod
     def open(
         cls,
         folder: Path,
@@ -73,9 +79,7 @@ class Run:
         """
         existing = None
         if force:
-            with writing(folder):
-                if folder.exists():
-                    shutil.rmtree(folder)
+            wipe(folder)
         else:
             existing = cls.find(folder)
         if existing is not None:
@@ -149,6 +153,18 @@ class Run:
                     f"{self.folder} holds a run on other files: {file} {change} since. Restore it, choose "
                     "another --workspace, or redo the run with --force."
                 )
+
+
+def wipe(folder: Path) -> None:
+    """Remove a run folder, its record first: what is left if that is interrupted counts as no run.
+
+    Raises:
+        WorkspaceError: it may not be removed.
+    """
+    with writing(folder):
+        (folder / "run.json").unlink(missing_ok=True)
+        if folder.exists():
+            shutil.rmtree(folder)
 
 
 def _now() -> str:

@@ -32,7 +32,8 @@ class Finding:
     check: str = ""
 
     def __str__(self) -> str:
-        return f"{self.severity}: {self.target}: {self.message}; {self.advice}."
+        line = f"{self.severity}: {self.target}: {self.message}; {self.advice}."
+        return " ".join(line.splitlines())  # a file's name may hold line breaks
 
 
 Check = Callable[[Inspection, Progress], Iterator[Finding]]

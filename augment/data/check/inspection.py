@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from augment.data.images import (
-    LARGEST_LABEL,
     ImageKind,
     defect_pixels,
     file_sha256,
+    holds_labels,
     image_kind,
+    is_folder,
+    listed,
     mask_values,
     read_image,
 )
@@ -51,9 +53,9 @@ class MaskKind:
         """
         values = mask_values(path)
         is_empty = bool(values.max() <= 0)
-        is_binary = values.max() <= LARGEST_LABEL or len(np.unique(values)) <= 2
+        is_binary = holds_labels(values) or len(np.unique(values)) <= 2
         share = 0.0 if is_empty else float(defect_pixels(values).mean())
-        return cls(values.shape, is_empty, bool(is_binary), share)
+        return cls(values.shape, is_empty, is_binary, share)
 
 
 @dataclass(frozen=True)
@@ -110,8 +112,8 @@ class Inspection:
 def inspect_category(folder: CategoryFolder, progress: Progress = no_progress) -> Inspection:
     """Read every image and mask of a category folder, and note what is there."""
     root = folder.root
-    listed = list_files(root)
-    train_good, test_good, defects = listed.train_good, listed.test_good, listed.defects
+    files = list_files(root)
+    train_good, test_good, defects = files.train_good, files.test_good, files.defects
 
     kinds: dict[Path, ImageKind] = {}
     masks: dict[Path, MaskKind] = {}
@@ -159,10 +161,10 @@ def inspect_category(folder: CategoryFolder, progress: Progress = no_progress) -
     )
     unsupported = [
         path
-        for part in listed.folders
-        if part.is_dir()
-        for path in sorted(part.iterdir())
-        if path.suffix.lower() in _UNSUPPORTED and not path.name.startswith(".")
+        for part in files.folders
+        if is_folder(part)
+        for path in listed(part, lambda path: path.suffix.lower() in _UNSUPPORTED)
+        if not path.name.startswith(".")
     ]
     return Inspection(
         folder=folder,

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from augment.data.images import is_image, list_images
+from augment.data.images import check_name, is_folder, is_image, list_images, listed
 from augment.data.sample import Sample
 
 MASK_SUFFIXES = ("_mask", "")  # between a mask's name and its extension
@@ -65,14 +65,14 @@ class CategoryFiles:
 
 def subfolders(folder: Path) -> list[Path]:
     """The visible folders directly in `folder`, sorted by name; none where it does not exist."""
-    if not folder.is_dir():
+    if not is_folder(folder):
         return []
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return listed(folder, lambda path: path.is_dir() and not path.name.startswith("."))
 
 
 def images_in(folder: Path) -> tuple[Path, ...]:
     """The images directly in `folder`, sorted by name; none where it does not exist."""
-    return tuple(list_images(folder)) if folder.is_dir() else ()
+    return tuple(list_images(folder)) if is_folder(folder) else ()
 
 
 def mask_files(mask: Path) -> list[Path]:
@@ -84,7 +84,7 @@ def match_files(defect: str, image_folder: Path, mask_folder: Path) -> DefectFil
     """The images in one folder and their masks in another: 000_mask.png, 000.png, or a folder 000."""
     images, double_images = by_stem(images_in(image_folder))
     masks, double_masks = by_stem(
-        path for path in (mask_folder.iterdir() if mask_folder.is_dir() else ()) if _is_mask(path)
+        [check_name(path) for path in listed(mask_folder, _is_mask)] if is_folder(mask_folder) else ()
     )
     samples, unmasked = [], []
     for stem, image in images.items():

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from augment.data.images import check_name, is_folder
 from augment.data.layouts.listing import CategoryFiles, images_in, match_files, subfolders
 from augment.data.sample import GOOD
 
@@ -24,12 +25,13 @@ _OK = "ok"  # BTAD's word for good
 
 def matches(folder: Path) -> bool:
     """Whether `folder` holds `train/good` or `test`."""
-    return (folder / "train" / GOOD).is_dir() or (folder / "test").is_dir()
+    return is_folder(folder / "train" / GOOD) or is_folder(folder / "test")
 
 
 def defect_names(root: Path) -> list[str]:
     """What `test` holds beside good images."""
-    return [path.name for path in subfolders(root / "test") if path.name != _good_name(root)]
+    good = _good_name(root)
+    return [check_name(path).name for path in subfolders(root / "test") if path.name != good]
 
 
 def list_files(root: Path) -> CategoryFiles:
@@ -51,4 +53,4 @@ def list_files(root: Path) -> CategoryFiles:
 
 def _good_name(root: Path) -> str:
     train = root / "train"
-    return _OK if (train / _OK).is_dir() and not (train / GOOD).is_dir() else GOOD
+    return _OK if is_folder(train / _OK) and not is_folder(train / GOOD) else GOOD

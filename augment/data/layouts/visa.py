@@ -22,6 +22,7 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
+from augment.data.images import is_folder
 from augment.data.layouts.listing import CategoryFiles, DefectFiles, images_in, match_files
 from augment.errors import DataError
 
@@ -31,7 +32,7 @@ _HELD_OUT = 10
 
 def matches(folder: Path) -> bool:
     """Whether `folder` holds `Data/Images`."""
-    return (folder / "Data" / "Images").is_dir()
+    return is_folder(folder / "Data" / "Images")
 
 
 def defect_names(root: Path) -> list[str]:
