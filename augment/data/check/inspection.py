@@ -112,8 +112,8 @@ class Inspection:
 def inspect_category(folder: CategoryFolder, progress: Progress = no_progress) -> Inspection:
     """Read every image and mask of a category folder, and note what is there."""
     root = folder.root
-    files = list_files(root)
-    train_good, test_good, defects = files.train_good, files.test_good, files.defects
+    everything = list_files(root)
+    train_good, test_good, defects = everything.train_good, everything.test_good, everything.defects
 
     kinds: dict[Path, ImageKind] = {}
     masks: dict[Path, MaskKind] = {}
@@ -161,14 +161,14 @@ def inspect_category(folder: CategoryFolder, progress: Progress = no_progress) -
     )
     unsupported = [
         path
-        for part in files.folders
+        for part in everything.folders
         if is_folder(part)
         for path in listed(part, lambda path: path.suffix.lower() in _UNSUPPORTED)
         if not path.name.startswith(".")
     ]
     return Inspection(
         folder=folder,
-        files=listed,
+        files=everything,
         unsupported=tuple(unsupported),
         kinds=kinds,
         masks=masks,
