@@ -26,22 +26,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from augment.data.opening import opened, orientation, reason
+from augment.data.opening import TURNS, opened, orientation, reason
 from augment.data.sample import Sample
 from augment.errors import DataError
 from augment.workspace.files import atomic_path
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
-_TURNS = {
-    1: None,
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}  # EXIF orientation -> what makes the picture upright
 _LARGEST_LABEL = 15  # a mask whose largest value is this small holds class numbers, not grey levels
 
 
@@ -213,7 +203,7 @@ def image_orientation(path: Path) -> int:
 
 def turn_mask(mask: np.ndarray, turned: int) -> np.ndarray:
     """A mask, bool (h, w), of the pixels as they are stored, turned as `read_image` turns the image."""
-    turn = _TURNS[turned]
+    turn = TURNS.get(turned)
     return mask if turn is None else np.array(Image.fromarray(mask).transpose(turn))
 
 

@@ -13,7 +13,7 @@ from augment.errors import AugmentError, DataError
 
 # What Pillow may take a file for, whatever it is called: not PostScript, for which it would start a program.
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "GIF", "WEBP")
-_TURNS = {
+TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -21,7 +21,7 @@ _TURNS = {
     6: Image.Transpose.ROTATE_270,
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
-}
+}  # EXIF orientation -> what makes the picture upright
 
 
 @contextlib.contextmanager
@@ -29,14 +29,12 @@ def opened(path: Path, *, decode: bool = True) -> Iterator[Image.Image]:
     """Open an image (and decode and orient it), turning every way that can fail into a DataError."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # of Pillow's: of files it reads all the same, or else gives up on
+            warnings.simplefilter("ignore")  # Pillow's, of files it reads all the same or gives up on
             with Image.open(path, formats=_FORMATS) as source:
                 image = source
                 if decode:
                     source.load()
-                    turn = _TURNS.get(orientation(source, path))
+                    turn = TURNS.get(orientation(source, path))
                     image = source if turn is None else source.transpose(turn)
                 yield image
     except AugmentError:
