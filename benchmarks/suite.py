@@ -131,7 +131,7 @@ def main() -> None:
     )
     print(result.text())
     if options.csv:
-        frame = result.rows.assign(suite=options.suite, recipe=recipe.name)
+        frame = result.rows.assign(suite=Path(options.suite).stem, recipe=recipe.name)
         atomic_write_text(options.csv, frame.to_csv(index=False))
 
 
