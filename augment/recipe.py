@@ -101,6 +101,10 @@ class SynthesizeConfig:
 
     num_inference_steps: int = 20  # DDIM steps, each way
     inversion_calls: int | None = 10  # network calls of the inversion; None: one a step, the paper
+    solver: Literal["ddim", "dpm++2m"] = (
+        "ddim"  # of the defect's steps; the second gets by with a third as many, at levels of its own
+    )
+    samples_per_source: int = 1  # consecutive images of one source and target mask, which share an inversion
     strength: float = (
         0.6  # share of the steps, from a real defect's noised window; 1: all, from noise, the paper
     )

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from augment.functional.noising import add_noise, mask_latents
+from augment.functional.solvers import dpm_solver_2m_step, half_log_snr, predicted_clean
 
 Denoiser = Callable[[Tensor, int], Tensor]
 """``eps_theta(z, level)``: predicted noise (B, C, h, w) at a level of the schedule."""
@@ -50,6 +51,28 @@ def make_schedule(alphas_cumprod: Tensor, final_alpha: float, timesteps: list[in
         [torch.tensor([final_alpha], dtype=torch.float64), alphas_cumprod.double().cpu()[ascending]]
     )
     return Schedule((0, *ascending), a)
+
+
+def even_in_log_snr(schedule: Schedule, alphas_cumprod: Tensor) -> Schedule:
+    """A schedule between the same first and last noisy level, its levels evenly spaced in log-SNR.
+
+    What a solver of higher order wants (Lu et al. 2022, arXiv 2206.00927, section 3.3): with levels evenly
+    spaced in t, the last steps are by far the longest. 10 such levels with `dpm_solver_2m_step` come as near to
+    the exact solution as 50 of DDIM's.
+
+    Args:
+        schedule: of N steps.
+        alphas_cumprod: (T,) of the training process.
+    """
+    lambdas = half_log_snr(alphas_cumprod.double().cpu())
+    first, last = schedule.timesteps[1], schedule.timesteps[-1]
+    chosen: list[int] = []
+    for i, wanted in enumerate(torch.linspace(lambdas[first], lambdas[last], schedule.steps).tolist()):
+        nearest = int((lambdas - wanted).abs().argmin())
+        room = last - (schedule.steps - 1 - i)  # for the levels that follow: no two are the same
+        chosen.append(min(max(nearest, chosen[-1] + 1 if chosen else first), room))
+    a = torch.cat([schedule.a[:1], alphas_cumprod.double().cpu()[chosen]])
+    return Schedule((0, *chosen), a)
 
 
 def ddim_step(z_t: Tensor, eps: Tensor, a_t: Tensor, a_previous: Tensor) -> Tensor:
@@ -127,6 +150,7 @@ def generate_defect(
     schedule: Schedule,
     background: Literal["replay", "predict"] = "replay",
     example: Tensor | None = None,
+    solver: Literal["ddim", "dpm++2m"] = "ddim",
 ) -> Tensor:
     """Eq. (9). Generate a defect in the hole of an inverted background.
 
@@ -148,20 +172,27 @@ def generate_defect(
         example: (B, C, h, w) clean latents of a defect like the one wanted. The start is then
             ``z~^m_T + m z_T(example)`` (Eq. 1): with a schedule that ends before pure noise, the example's
             coarse look remains and its detail is made anew (SDEdit, Meng et al. 2022). None: the paper.
+        solver: of the step: Eq. (3), or the second-order `dpm_solver_2m_step`, which gets by with fewer levels
+            where they are spaced as by `even_in_log_snr`. Its first and last step are Eq. (3) too.
 
     Returns:
         (B, C, h, w) latents of the image with its defect.
     """
     a = schedule.a.to(eps)
     start = eps if example is None else a[-1].sqrt() * example + (1 - a[-1]).sqrt() * eps
-    z = trajectory[-1] + m * start
+    z, x_before = trajectory[-1] + m * start, None
     for level in range(schedule.steps, 0, -1):
         noise = m * denoise_defect(z, level)
         if background == "predict":
             if denoise_background is None:
                 raise ValueError("background='predict' needs denoise_background.")
             noise = noise + mask_latents(denoise_background(mask_latents(z, m), level), m)
-        z = ddim_step(z, noise, a[level], a[level - 1])
+        if solver == "ddim":
+            z = ddim_step(z, noise, a[level], a[level - 1])
+        else:
+            x_t = predicted_clean(z, noise, a[level])
+            before = (None, None) if x_before is None or level == 1 else (x_before, a[level + 1])
+            z, x_before = dpm_solver_2m_step(z, x_t, a[level], a[level - 1], *before), x_t
         if background == "replay":
             z = trajectory[level - 1] + m * z
     return z

@@ -57,15 +57,16 @@ class Planner:
     def plan(self, index: int, attempt: int = 0) -> Plan:
         """The plan of one image; depends on the seed, the target, `index` and `attempt` alone.
 
-        Attempt 0 is the first; another is wanted for each time the image was dropped.
+        Attempt 0 is the first; another is wanted for each time the image was dropped. Images of one source
+        and mask (the recipe's `samples_per_source`) differ in their noise.
         """
-        name = zlib.crc32(self.target.key.encode())
-        numbers = (name, index, attempt) if attempt else (name, index)
-        rng = np.random.default_rng([self.seed, *numbers])
+        name, again = zlib.crc32(self.target.key.encode()), (attempt,) if attempt else ()
+        numbers, shared = (name, index, *again), index // self.recipe.synthesize.samples_per_source
+        rng = np.random.default_rng([self.seed, name, shared, *again])
         good = self.target.category.train_good
         source = good[rng.integers(len(good))].image
         image = read_image(source)
-        choice = index % len(self.masks) if self.is_exact else int(rng.integers(len(self.masks)))
+        choice = shared % len(self.masks) if self.is_exact else int(rng.integers(len(self.masks)))
         config = self.recipe.synthesize.masks
         example = None
         if self.is_exact:

@@ -283,3 +283,46 @@ def test_a_reference_takes_the_place_of_what_the_hole_shows(backbone, scene):
         for references in (None, images, other)
     )
     assert torch.equal(own, same) and not torch.equal(own, moved)
+
+
+@pytest.mark.parametrize("background", ["replay", "predict"])
+def test_images_of_one_source_and_mask_share_its_inversion(backbone, scene, background):
+    """Fewer network calls; within rounding of what each image's own inversion gives."""
+    images, masks = (part[[0, 0, 1, 1]] for part in scene)
+    rows = []
+    spy = replace(backbone)
+    spy.predict_noise = lambda z, *rest: rows.append(len(z)) or backbone.predict_noise(z, *rest)
+    settings = {"background": background, "batch_size": 4, "refinement": "difference"}
+    own = make(spy, **settings).generate(images, masks, generators(4))
+    own_rows = sum(rows)
+    rows.clear()
+    method = make(spy, **settings, samples_per_source=2)
+    shared = method.generate(images, masks, generators(4))
+    assert own_rows - sum(rows) == 4 * (4 - 2)  # steps x images less
+    assert torch.allclose(shared.images, own.images, atol=1e-5)
+    assert torch.allclose(shared.reconstructed, own.reconstructed, atol=1e-5)
+    assert torch.equal(shared.refined, own.refined)
+    assert not torch.equal(shared.images[0], shared.images[1])  # their noise differs
+    rows.clear()
+    again = method.generate(images[:2], masks[:2], generators(2))
+    assert sum(rows) == 4 * (2 if background == "replay" else 4)  # what was inverted is remembered
+    assert torch.allclose(again.images, own.images[:2], atol=1e-5)
+
+
+def test_what_nobody_asks_for_is_not_decoded(backbone, scene):
+    plain = make(backbone, carry_detail=True).generate(*scene, generators())
+    spare = make(backbone, carry_detail=False).generate(*scene, generators())
+    assert torch.equal(plain.images, spare.images) and torch.equal(plain.refined, spare.refined)
+    assert plain.reconstructed is not None and spare.reconstructed is None
+
+
+def test_the_second_order_solver_is_nearer_to_many_steps_than_ddim(backbone, scene):
+    """With as few steps; the reference takes ten times as many."""
+    many, few, better = (
+        make(backbone, num_inference_steps=steps, solver=solver).generate(*scene, generators()).images
+        for steps, solver in ((100, "ddim"), (10, "ddim"), (10, "dpm++2m"))
+    )
+    inside = scene[1].expand_as(many) > 0
+    outside = ~inside
+    assert (better - many)[inside].abs().mean() < 0.8 * (few - many)[inside].abs().mean()
+    assert torch.allclose(better[outside], few[outside], atol=0.2)
