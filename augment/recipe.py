@@ -130,6 +130,23 @@ class SynthesizeConfig:
 
 
 @dataclass(frozen=True)
+class SpeedConfig:
+    """How a synthesis uses its device; nothing here changes an image by more than rounding.
+
+    A set begun with other values goes on. What paints in fewer network calls is in `synthesize`: `background`,
+    `inversion_calls`, `samples_per_source`, `solver`.
+    """
+
+    overlap: int = (
+        1  # batches read ahead, and as many waiting to be written, while one is painted; 0: in turn
+    )
+    channels_last: bool = True  # memory order of the U-Net's images
+    half: bool = False  # a half-precision --dtype throughout, norms too, in place of autocast's mixture
+    compile: bool = False  # torch.compile of the U-Net: a minute or more at the start
+    cuda_graph: bool = False  # each call as one captured CUDA graph: for small batches on fast cards
+
+
+@dataclass(frozen=True)
 class ProtocolConfig:
     """Which images a fit may see."""
 
@@ -227,6 +244,7 @@ class Recipe:
     adapt: AdaptConfig = field(default_factory=AdaptConfig)
     fit: FitConfig = field(default_factory=FitConfig)
     synthesize: SynthesizeConfig = field(default_factory=SynthesizeConfig)
+    speed: SpeedConfig = field(default_factory=SpeedConfig)
     benchmark: BenchmarkConfig = field(default_factory=BenchmarkConfig)
     pretrain: PretrainConfig = field(default_factory=PretrainConfig)
 

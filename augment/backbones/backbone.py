@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +54,7 @@ class Backbone:
         scheduler: the training process (betas, prediction type).
         device: where it runs.
         autocast_dtype: dtype of the network calls (weights stay float32); float32 switches autocast off.
+        runner: what calls the U-Net in place of the plain call (`augment.backbones.speed`); None: nothing.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Backbone:
     scheduler: DDIMScheduler
     device: torch.device
     autocast_dtype: torch.dtype
+    runner: Callable[..., Tensor] | None = None
 
     @property
     def latent_channels(self) -> int:
@@ -208,6 +210,8 @@ class Backbone:
 
     def _call(self, x: Tensor, timesteps: Tensor, condition: Tensor, region: AttentionRegion) -> Tensor:
         """The network itself."""
+        if self.runner is not None:
+            return self.runner(x, timesteps, condition, region).float()
         x = x.contiguous(memory_format=torch.channels_last)
         with self.autocast():
             output = self.unet(x, timesteps, condition, cross_attention_kwargs={"region": region}).sample

@@ -57,8 +57,8 @@ def even_in_log_snr(schedule: Schedule, alphas_cumprod: Tensor) -> Schedule:
     """A schedule between the same first and last noisy level, its levels evenly spaced in log-SNR.
 
     What a solver of higher order wants (Lu et al. 2022, arXiv 2206.00927, section 3.3): with levels evenly
-    spaced in t, the last steps are by far the longest. 10 such levels with `dpm_solver_2m_step` come as near to
-    the exact solution as 50 of DDIM's.
+    spaced in t, the last steps are by far the longest. 10 such levels with `dpm_solver_2m_step` come as near
+    to the exact solution as 50 of DDIM's.
 
     Args:
         schedule: of N steps.
@@ -172,8 +172,8 @@ def generate_defect(
         example: (B, C, h, w) clean latents of a defect like the one wanted. The start is then
             ``z~^m_T + m z_T(example)`` (Eq. 1): with a schedule that ends before pure noise, the example's
             coarse look remains and its detail is made anew (SDEdit, Meng et al. 2022). None: the paper.
-        solver: of the step: Eq. (3), or the second-order `dpm_solver_2m_step`, which gets by with fewer levels
-            where they are spaced as by `even_in_log_snr`. Its first and last step are Eq. (3) too.
+        solver: of the step: Eq. (3), or the second-order `dpm_solver_2m_step`, which gets by with fewer
+            levels where they are spaced as by `even_in_log_snr`. Its first and last step are Eq. (3) too.
 
     Returns:
         (B, C, h, w) latents of the image with its defect.

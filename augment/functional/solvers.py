@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def predicted_clean(z_t: Tensor, eps: Tensor, a_t: Tensor) -> Tensor:
-    """The clean latents that the noise prediction stands for: ``x_0 = (z_t - sqrt(1 - a_t) eps) / sqrt(a_t)``.
+    """The clean latents a noise prediction stands for: ``x_0 = (z_t - sqrt(1 - a_t) eps) / sqrt(a_t)``.
 
     Args:
         z_t, eps: (B, C, h, w).

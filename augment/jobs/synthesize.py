@@ -9,19 +9,18 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from augment.backbones.backbone import WEIGHTS, Backbone
-from augment.backbones.load import load_backbone
+from augment.backbones.backbone import WEIGHTS
 from augment.data.export import MvtecWriter
 from augment.data.images import file_sha256, read_image
 from augment.data.sample import Target
+from augment.devices import split_devices
 from augment.errors import TargetError, WorkspaceError
 from augment.jobs.dropping import Slot, batches, check_drops, drop_images, is_wanted, remove_images
-from augment.jobs.painting import Painted, paint
+from augment.jobs.painters import Batch, Defect, Painter, make_painter
+from augment.jobs.painting import Painted
 from augment.jobs.planning import Plan, Planner
-from augment.methods.base import Method
 from augment.progress import Progress, no_progress
 from augment.recipe import Recipe
-from augment.registry import METHODS
 from augment.report.pictures import contact_sheet
 from augment.workspace import Drops, Manifest, Run, Workspace, locked, wipe, writing
 
@@ -80,7 +79,8 @@ def synthesize(
         workspace: where the runs live.
         seed: of all randomness.
         fold: the fold of the fit.
-        device, dtype: as for `load_backbone`.
+        device: as for `load_backbone`; several, as `cuda:0,cuda:1` or `all`, paint together.
+        dtype: as for `load_backbone`.
         force: redo what is there; what was dropped before is forgotten.
         drop: images to take out of the set and paint again, as `crack/0007`; the targets are of one category.
         progress: makes progress bars.
@@ -100,6 +100,7 @@ def synthesize(
                 check_drops(folder, drop, defects)
             if force:
                 _remove_defects(folder, set(defects))
+        painter = locks.enter_context(make_painter(recipe, split_devices(device), dtype))
         results: list[SynthesisResult] = []
         hashes: dict[str, dict[str, str]] = {}
         for target, fit_run in zip(targets, fits, strict=True):
@@ -122,7 +123,7 @@ def synthesize(
                     _fit_weights(each, its_fit, folder)
                 drop_images(run, drop)
             results.append(
-                _synthesize_one(target, n, fit_run, recipe, run, fold, good, (seed, device, dtype), progress)
+                _synthesize_one(target, n, fit_run, recipe, run, fold, good, seed, painter, progress)
             )
         return results
 
@@ -179,11 +180,11 @@ def _synthesize_one(
     run: Run,
     fold: int | str,
     good: dict[str, str],
-    settings: tuple[int, str, str],
+    seed: int,
+    painter: Painter,
     progress: Progress,
 ) -> SynthesisResult:
     """Paint what is missing of one target's images."""
-    seed, device, dtype = settings
     category, defect = target.category, target.defect
     started = time.monotonic()
     drops = Drops(run.folder)
@@ -203,15 +204,12 @@ def _synthesize_one(
         writer.write_good(category.train_good, category.test_good)
     planner = Planner.of(target, fit_run, recipe, seed)
     if missing:
-        backbone = load_backbone(recipe.backbone, device, dtype, unet_folder=fit_run.folder)
-        method = _method(target, fit_run, recipe, backbone)
         with writing(sheet):
             sheet.unlink(missing_ok=True)  # else one of the images before outlives a kill
         with progress(total=len(numbers), desc=f"synthesize {target.key}", unit="image") as bar:
             bar.update(len(numbers) - len(missing))
-            for batch in batches(missing, recipe.synthesize.batch_size):
-                plans = [planner.plan(*slot) for slot, _ in batch]
-                painted = paint(method, [plan.job for plan in plans], recipe)
+
+            def keep(batch: Batch, plans: list[Plan], painted: list[Painted]) -> None:
                 for (slot, is_missing), plan, result in zip(batch, plans, painted, strict=True):
                     if not is_missing:
                         continue
@@ -224,6 +222,9 @@ def _synthesize_one(
                     fit_folder = os.path.relpath(fit_run.folder, run.folder)
                     manifest.append(entry | {"fit": fit_folder, "weights_sha256": weights, "fold": fold})
                     bar.update(1)
+
+            work = batches(missing, recipe.synthesize.batch_size)
+            painter.paint(Defect(planner, fit_run.folder), work, keep)
     count = sum(1 for entry in manifest.entries() if entry["defect"] == defect)
     if missing or not sheet.exists():
         _draw_sheet(planner, manifest, run.folder, sheet)
@@ -238,15 +239,6 @@ def _synthesize_one(
         seconds=round(seconds, 2),
         skipped=not missing,
         sheet=sheet,
-    )
-
-
-def _method(target: Target, fit_run: Run, recipe: Recipe, backbone: Backbone) -> Method:
-    """The method that was fitted, with the fit's own prompts."""
-    fitted = Recipe.read(fit_run.folder / "recipe.yaml").fit
-    category = target.category
-    return METHODS.get(fitted.method)(
-        backbone, category.words, category.defect_words[target.defect], fitted, recipe.synthesize
     )
 
 
