@@ -56,6 +56,10 @@ _settings = stack(
 )  # fmt: skip
 _seed = option("Run", "--seed", type=click.IntRange(min=0), default=0, help="Same seed, same bytes.")
 _device = option("Run", "--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps.")
+_devices = option(
+    "Run", "--device", default="auto",
+    help="auto, cpu, cuda, cuda:1 or mps; several work together: cuda:0,cuda:1, or all.",
+)  # fmt: skip
 _dtype = option(
     "Run", "--dtype", type=click.Choice(["auto", "float32", "bfloat16", "float16"]), default="auto",
     help="Number format of the model; auto: bfloat16 where the device has it.",
@@ -90,7 +94,7 @@ def main() -> None:
 @_fold_option(["0", "1", "all"], "0", "Which part of the images to learn from; all: hold none out.")
 @_settings
 @_seed
-@_device
+@_devices
 @_dtype
 @_force
 @_dry_run
@@ -162,7 +166,7 @@ def fit(
 @_fold_option(["0", "1", "all"], None, "Only the fits of this fold. [default: every fold that is fitted]")
 @_settings
 @_seed
-@_device
+@_devices
 @_dtype
 @option(
     "Run",

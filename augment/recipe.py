@@ -133,8 +133,8 @@ class SynthesizeConfig:
 class SpeedConfig:
     """How a synthesis uses its device; nothing here changes an image by more than rounding.
 
-    A set begun with other values goes on. What paints in fewer network calls is in `synthesize`: `background`,
-    `inversion_calls`, `samples_per_source`, `solver`.
+    A set begun with other values goes on. What paints in fewer network calls is in `synthesize`:
+    `background`, `inversion_calls`, `samples_per_source`, `solver`.
     """
 
     overlap: int = (

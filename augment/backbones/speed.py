@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 
 import torch
 from diffusers import AutoencoderKL
@@ -54,7 +55,7 @@ class Runner:
         if config.compile:
             self.call = torch.compile(self._forward, dynamic=False)
         if graph:
-            self.call = StaticCalls(self.call, capture_cuda_graph)
+            self.call = StaticCalls(self.call, partial(capture_cuda_graph, backbone.device))
 
     def __call__(self, x: Tensor, timesteps: Tensor, condition: Tensor, region: AttentionRegion) -> Tensor:
         """The network's output, in its own dtype."""
@@ -112,15 +113,18 @@ class StaticCalls:
         return output.clone()
 
 
-def capture_cuda_graph(function: Callable[[], Tensor]) -> tuple[Tensor, Callable[[], None]]:
+def capture_cuda_graph(
+    device: torch.device, function: Callable[[], Tensor]
+) -> tuple[Tensor, Callable[[], None]]:
     """Capture a function's kernels: where its result lies, and what launches them again."""
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        for _ in range(_WARM_UPS):
-            function()
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        output = function()
+    with torch.cuda.device(device):
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(_WARM_UPS):
+                function()
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            output = function()
     return output, graph.replay

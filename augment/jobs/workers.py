@@ -135,6 +135,8 @@ def _run(
     import torch
 
     torch.set_num_threads(threads)
+    if device.startswith("cuda:"):
+        torch.cuda.set_device(device)
     try:
         main(Channel(pipe), device, setup)
     except (EOFError, BrokenPipeError, ConnectionResetError):
