@@ -372,7 +372,7 @@ def diffusers_row(
 
 
 def end_to_end(backbone: Backbone, options: argparse.Namespace, dtype: torch.dtype) -> list[Row]:
-    """Reading, planning, painting, pasting and writing PNGs, with replay: in turn and overlapped. Wall time."""
+    """Reading, planning, painting, pasting and writing PNGs: in turn, and overlapped. Wall time."""
     own = deepcopy(backbone)
     own.autocast_dtype = dtype
     steps = options.steps
