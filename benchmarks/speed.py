@@ -173,6 +173,12 @@ def painter_of(
     return method, latents, seconds
 
 
+def forget(method: DisentangledInversion) -> None:
+    """What was inverted before is inverted again."""
+    if method.sources is not None:
+        method.sources.forget()
+
+
 def split_time(method: DisentangledInversion, seconds: Counter) -> None:
     """From now on time the parts of a painting, waiting for the device at each."""
     backbone = method.backbone
@@ -225,7 +231,7 @@ def measure(
     if device.type == "cuda":  # chooses kernels, captures, compiles
         paint_all(method, scene, size)
     latents.clear()
-    method.sources = DisentangledInversion(method.backbone, *words, method.fit, method.synthesize).sources
+    forget(method)
     with peak_memory(device) as used:
         started = clock(device)
         images = paint_all(method, scene, count)
@@ -241,6 +247,7 @@ def measure(
         )
     if says_where:
         split_time(method, seconds)
+        forget(method)
         started = clock(device)
         paint_all(method, scene, size)
         whole = clock(device) - started
