@@ -75,7 +75,7 @@ class Planner:
             shown = to_rgb(read_image(self.images[choice]))
             place = best_place(self.masks[choice], shown, to_rgb(image), config, rng)
             mask = place.mask
-            if self.recipe.synthesize.strength < 1:
+            if self.recipe.synthesize.starts_from_examples:
                 example = place.moved(shown, to_rgb(image))
         job = PaintJob(image, mask, step_generator(self.seed, *numbers), example=example)
         return Plan(job, source, self.mask_names[choice])
