@@ -96,6 +96,23 @@ class MaskConfig:
 
 
 @dataclass(frozen=True)
+class FilterConfig:
+    """Which painted images are kept; all are scored either way."""
+
+    enabled: bool = False
+    attempts: int = 4  # paintings of one image; where none passes, the image is left out
+    margin: float = 1.0  # of the limits found on the real defects; 2: twice as far from what these have
+    criteria: tuple[str, ...] = (
+        "background",
+        "coverage",
+        "strength",
+        "seam",
+        "likeness",
+        "copy",
+    )  # those that count
+
+
+@dataclass(frozen=True)
 class SynthesizeConfig:
     """Painting the learned defect (Eq. 8, 9, 13)."""
 
@@ -123,6 +140,7 @@ class SynthesizeConfig:
     feather: int = 2  # width of the blend inside the mask's edge, source pixels
     batch_size: int = 8
     masks: MaskConfig = field(default_factory=MaskConfig)
+    filter: FilterConfig = field(default_factory=FilterConfig)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,125 @@
+"""How well a painted defect sits in its image: how much of its mask changed, how strongly, and its seam.
+
+Everything is measured on a window around the mask, shrunk to at most 320 pixels a side, so that it costs
+the same for any image; only `touched_outside` looks at every pixel of the image.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+SIDE = 320  # longer side of the window when it is measured, pixels
+VISIBLE = 10.0  # grey levels that a calm surface must change by to be seen; 0.04 of the refinement's scale
+_REACH = 0.5  # of the window around a mask, as a share of the mask's longer side
+_LEAST_REACH = 12  # pixels
+_SMOOTH = 1.0  # pixels; a change is seen as the mean over a few
+_NEAR, _FAR = 3, 12  # pixels from the mask: what is compared with a border, and with what lies inside
+
+
+@dataclass(frozen=True)
+class View:
+    """An image beside what it would show without the defect, around a mask.
+
+    Attributes:
+        shown: float32 (h, w, 3), grey levels, with the defect.
+        plain: float32 (h, w, 3), without it.
+        mask: bool (h, w).
+    """
+
+    shown: np.ndarray
+    plain: np.ndarray
+    mask: np.ndarray
+
+
+def view_around(shown: np.ndarray, plain: np.ndarray, mask: np.ndarray) -> View:
+    """The window of a mask (bool (H, W), not empty) in two images, uint8 (H, W) or (H, W, 3)."""
+    rows, columns = (np.flatnonzero(mask.any(axis=axis))[[0, -1]] for axis in (1, 0))
+    reach = max(_LEAST_REACH, int(_REACH * (max(np.ptp(rows), np.ptp(columns)) + 1)))
+    box = tuple(
+        slice(max(0, low - reach), high + reach + 1) for low, high in (rows.tolist(), columns.tolist())
+    )
+    cut = [_three(image[box]) for image in (shown, plain)]
+    inside = mask[box]
+    scale = SIDE / max(inside.shape)
+    if scale < 1:
+        size = tuple(max(1, round(side * scale)) for side in inside.shape[::-1])
+        cut = [cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in cut]
+        share = cv2.resize(inside.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+        inside = share >= min(0.5, float(share.max()))
+    return View(cut[0], cut[1], inside)
+
+
+def change_of(view: View, visible: float = VISIBLE) -> tuple[float, float]:
+    """How much of a mask visibly changes, and how strongly.
+
+    Args:
+        view: of a painted image and its source; or of a real defect and a good image moved onto it.
+        visible: grey levels from which a change is seen.
+
+    Returns:
+        The IoU (0 to 1) of the mask and the pixels that visibly change, and the mean change inside the mask,
+        in grey levels. What changes outside the mask by chance (two images of two parts are never alike)
+        raises the level from which a change is seen, and counts off the mean.
+    """
+    change = np.abs(view.shown - view.plain).max(axis=2)
+    change = cv2.GaussianBlur(change, (0, 0), _SMOOTH)
+    around = _distance_outside(view.mask)
+    ring = (around > _NEAR) & (around <= 4 * _FAR)
+    usual, high = 0.0, 0.0
+    if ring.any():
+        usual, high = float(change[ring].mean()), float(np.quantile(change[ring], 0.9))
+    seen = change >= max(visible, high)
+    near = view.mask | (around <= _NEAR)
+    union = view.mask | (seen & near)
+    overlap = float((seen & view.mask).sum() / union.sum())
+    return overlap, max(0.0, float(change[view.mask].mean()) - usual)
+
+
+def seam_of(view: View) -> float:
+    """How much steeper an image is along the border of a mask than it would be without the defect.
+
+    Args:
+        view: of a painted image and its source; or of a real defect and a good image moved onto it.
+
+    Returns:
+        Mean gradient over the pixels within 1.5 of the border, in grey levels a pixel, less what the plain
+        image has there; below 0 where the defect is calmer than the surface. 0 for a mask without a border.
+    """
+    inside = cv2.distanceTransform(np.pad(view.mask.astype(np.uint8), 1, mode="edge"), cv2.DIST_L2, 3)
+    inside = inside[1:-1, 1:-1]
+    outside = _distance_outside(view.mask)
+    border = ((inside > 0) & (inside <= 2)) | ((outside > 0) & (outside <= 1))
+    if view.mask.all() or not border.any():
+        return 0.0
+    steep = [_gradient(image)[border].mean() for image in (view.shown, view.plain)]
+    return float(steep[0] - steep[1])
+
+
+def touched_outside(image: np.ndarray, source: np.ndarray, mask: np.ndarray) -> int:
+    """How many pixels outside a mask differ at all from the source's; 0 is what is promised."""
+    differs = image != source
+    if differs.ndim == 3:
+        differs = differs.any(axis=2)
+    return int((differs & ~mask).sum())
+
+
+def _three(image: np.ndarray) -> np.ndarray:
+    image = image.astype(np.float32)
+    return image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
+
+
+def _distance_outside(mask: np.ndarray) -> np.ndarray:
+    """Each pixel's distance to the mask, 0 inside it."""
+    return cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 3)
+
+
+def _gradient(image: np.ndarray) -> np.ndarray:
+    """(h, w), grey levels a pixel: the steepest channel's, smoothed over a pixel."""
+    smooth = cv2.GaussianBlur(image, (0, 0), 0.7)
+    across, down = (
+        cv2.Sobel(smooth, cv2.CV_32F, dx, dy, ksize=3, scale=1 / 8) for dx, dy in ((1, 0), (0, 1))
+    )
+    return np.sqrt(across**2 + down**2).max(axis=2)
