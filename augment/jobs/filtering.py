@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from augment.data.images import write_png
+from augment.data.images import read_sample, write_png
 from augment.jobs.dropping import Slot
+from augment.jobs.limits import Limits
 from augment.jobs.painting import Painted
-from augment.jobs.planning import Plan, Planner
+from augment.jobs.planning import Planner
+from augment.metrics.likeness import describe, distances
 from augment.metrics.quality import change_of, seam_of, touched_outside, view_around
 from augment.recipe import FilterConfig
-from augment.workspace import Drops, Rejections
+from augment.workspace import Drops, Rejections, atomic_write_json
 
 
 @dataclass(frozen=True)
@@ -24,11 +27,13 @@ class Verdict:
     """What is found of one painted image.
 
     Attributes:
-        scores: name -> figure; see `scores_of`.
+        scores: name -> figure; see `Filter.judge`.
+        nearest: the training image whose defect it is most like.
         reasons: criterion -> the figure and its limit in words; empty: it passes.
     """
 
     scores: dict[str, float]
+    nearest: str
     reasons: dict[str, str]
 
 
@@ -38,13 +43,24 @@ class Filter:
     Args:
         planner: of the defect.
         config: of the filter.
-        folder: the run folder of the set.
+        folder: the run folder of the set; `limits_DEFECT.json` is written there.
     """
 
     def __init__(self, planner: Planner, config: FilterConfig, folder: Path):
         self.planner, self.config, self.folder = planner, config, folder
         self.defect = planner.target.defect
         self.drops, self.rejections = Drops(folder), Rejections(folder)
+
+    @cached_property
+    def limits(self) -> Limits:
+        """What an image must have; found on first use."""
+        limits = Limits.of(self.planner.training, self.planner.target.category.train_good, self.config.margin)
+        atomic_write_json(limits_path(self.folder, self.defect), asdict(limits))
+        return limits
+
+    @cached_property
+    def _real(self) -> list[np.ndarray]:
+        return [describe(*read_sample(sample)) for sample in self.planner.training]
 
     def attempt(self, index: int) -> int | None:
         """Which attempt at an image is next; None: all it may have have failed, and it is left out."""
@@ -55,10 +71,32 @@ class Filter:
             return None
         return failed[-1]["attempt"] + 1 if failed else first
 
-    def judge(self, plan: Plan, painted: Painted) -> Verdict:
-        """Score an image and, where the filter is on, hold it against the limits."""
-        scores = scores_of(painted.image, plan.job.image, painted.mask)
-        return Verdict(scores, {})
+    def judge(self, source: np.ndarray, image: np.ndarray, mask: np.ndarray) -> Verdict:
+        """Score an image and, where the filter is on, hold it against the limits.
+
+        The scores: `touched_outside`, pixels outside the mask that are not the source's; `coverage`, the IoU
+        of the mask and what visibly changes; `strength` of the change, grey levels; `seam`, how sharply it
+        ends at the border; `nearest`, the distance to the nearest of the fit's own real defects. See
+        `augment.metrics.quality` and `augment.metrics.likeness`.
+
+        Args:
+            source: uint8 (H, W) or (H, W, 3).
+            image: the painted one, of the source's shape.
+            mask: bool (H, W), the refined mask.
+        """
+        view = view_around(image, source, mask)
+        coverage, strength = change_of(view)
+        apart = distances(describe(image, mask), self._real)
+        scores = {
+            "touched_outside": touched_outside(image, source, mask),
+            "coverage": round(coverage, 4),
+            "strength": round(strength, 2),
+            "seam": round(seam_of(view), 4),
+            "nearest": round(float(apart.min()), 4),
+        }
+        nearest = self.planner.training[int(apart.argmin())].image.name
+        is_on = self.config.enabled
+        return Verdict(scores, nearest, self.limits.reasons(scores, self.config.criteria) if is_on else {})
 
     def reject(self, slot: Slot, entry: Mapping[str, Any], painted: Painted, verdict: Verdict) -> None:
         """Keep a failed attempt's pictures, and its line."""
@@ -104,13 +142,6 @@ class Filter:
         return text
 
 
-def scores_of(image: np.ndarray, source: np.ndarray, mask: np.ndarray) -> dict[str, float]:
-    """Figures of a painted image beside its source, uint8 (H, W[, 3]), mask bool (H, W)."""
-    view = view_around(image, source, mask)
-    coverage, strength = change_of(view)
-    return {
-        "touched_outside": touched_outside(image, source, mask),
-        "coverage": round(coverage, 4),
-        "strength": round(strength, 2),
-        "seam": round(seam_of(view), 2),
-    }
+def limits_path(folder: Path, defect: str) -> Path:
+    """Where a synthetic set's folder keeps the limits of a defect."""
+    return folder / f"limits_{defect}.json"

@@ -16,7 +16,7 @@ from augment.data.images import file_sha256, read_image
 from augment.data.sample import Target
 from augment.errors import TargetError, WorkspaceError
 from augment.jobs.dropping import Slot, batches, check_drops, drop_images, is_wanted, remove_images
-from augment.jobs.filtering import Filter
+from augment.jobs.filtering import Filter, limits_path
 from augment.jobs.painting import Painted, paint
 from augment.jobs.planning import Plan, Planner
 from augment.methods.base import Method
@@ -145,6 +145,7 @@ def _remove_defects(folder: Path, defects: set[str]) -> None:
     with writing(folder):
         for defect in defects:
             (folder / f"sheet_{defect}.png").unlink(missing_ok=True)
+            limits_path(folder, defect).unlink(missing_ok=True)
     remove_images(folder, lambda entry: entry["defect"] not in defects)
     Rejections(folder).forget(defects)
     Drops(folder).forget(defects)
@@ -228,11 +229,11 @@ def _synthesize_one(
                     for (slot, is_missing), plan, result in zip(batch, plans, painted, strict=True):
                         if not is_missing:
                             continue
-                        verdict = quality.judge(plan, result)
+                        verdict = quality.judge(plan.job.image, result.image, result.mask)
                         entry = _entry(target, slot, plan, result, recipe, seed, good)
                         fit_folder = os.path.relpath(fit_run.folder, run.folder)
                         entry |= {"fit": fit_folder, "weights_sha256": weights, "fold": fold}
-                        entry |= {"scores": verdict.scores}
+                        entry |= {"scores": verdict.scores, "nearest": verdict.nearest}
                         if verdict.reasons:
                             quality.reject(slot, entry, result, verdict)
                             bar.update(int(quality.attempt(slot[0]) is None))

@@ -12,11 +12,13 @@ import cv2
 import numpy as np
 
 SIDE = 320  # longer side of the window when it is measured, pixels
-VISIBLE = 10.0  # grey levels that a calm surface must change by to be seen; 0.04 of the refinement's scale
+_VISIBLE = (4.0, 10.0)  # grey levels by which a calm and a restless surface must change for it to be seen
+_GRAIN = 2.5  # deviations of a surface's grain that are seen
 _REACH = 0.5  # of the window around a mask, as a share of the mask's longer side
 _LEAST_REACH = 12  # pixels
 _SMOOTH = 1.0  # pixels; a change is seen as the mean over a few
-_NEAR, _FAR = 3, 12  # pixels from the mask: what is compared with a border, and with what lies inside
+_BAND = 6.0  # pixels inside a border over which a defect's strength there is taken
+_NEAR, _FAR = 3, 24  # pixels from the mask: what is compared with a border, and with what lies inside
 
 
 @dataclass(frozen=True)
@@ -49,15 +51,21 @@ def view_around(shown: np.ndarray, plain: np.ndarray, mask: np.ndarray) -> View:
         cut = [cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in cut]
         share = cv2.resize(inside.astype(np.float32), size, interpolation=cv2.INTER_AREA)
         inside = share >= min(0.5, float(share.max()))
-    return View(cut[0], cut[1], inside)
+    shown, plain = cut
+    ring = _ring(inside)
+    if ring.any():  # nothing where the plain image is the source of the other
+        plain = plain + np.median(shown[ring] - plain[ring], axis=0)
+    return View(shown, plain, inside)
 
 
-def change_of(view: View, visible: float = VISIBLE) -> tuple[float, float]:
+def change_of(view: View) -> tuple[float, float]:
     """How much of a mask visibly changes, and how strongly.
+
+    A change is seen from 2.5 deviations of the surface's own grain on, which count as no less than 4 and no
+    more than 10 grey levels.
 
     Args:
         view: of a painted image and its source; or of a real defect and a good image moved onto it.
-        visible: grey levels from which a change is seen.
 
     Returns:
         The IoU (0 to 1) of the mask and the pixels that visibly change, and the mean change inside the mask,
@@ -67,26 +75,34 @@ def change_of(view: View, visible: float = VISIBLE) -> tuple[float, float]:
     change = np.abs(view.shown - view.plain).max(axis=2)
     change = cv2.GaussianBlur(change, (0, 0), _SMOOTH)
     around = _distance_outside(view.mask)
-    ring = (around > _NEAR) & (around <= 4 * _FAR)
+    ring = _ring(view.mask)
     usual, high = 0.0, 0.0
     if ring.any():
         usual, high = float(change[ring].mean()), float(np.quantile(change[ring], 0.9))
-    seen = change >= max(visible, high)
+    seen = change >= max(visible_from(view.plain), high)
     near = view.mask | (around <= _NEAR)
     union = view.mask | (seen & near)
     overlap = float((seen & view.mask).sum() / union.sum())
     return overlap, max(0.0, float(change[view.mask].mean()) - usual)
 
 
+def visible_from(image: np.ndarray) -> float:
+    """The grey levels by which an image, float32 (h, w, 3), must change for it to be seen."""
+    smooth = cv2.GaussianBlur(image.mean(axis=2), (0, 0), _SMOOTH)
+    grain = smooth - cv2.GaussianBlur(smooth, (0, 0), 4 * _SMOOTH)
+    return float(np.clip(_GRAIN * 1.4826 * np.median(np.abs(grain)), *_VISIBLE))
+
+
 def seam_of(view: View) -> float:
-    """How much steeper an image is along the border of a mask than it would be without the defect.
+    """How sharply a defect ends at the border of its mask, measured by its own strength.
 
     Args:
         view: of a painted image and its source; or of a real defect and a good image moved onto it.
 
     Returns:
-        Mean gradient over the pixels within 1.5 of the border, in grey levels a pixel, less what the plain
-        image has there; below 0 where the defect is calmer than the surface. 0 for a mask without a border.
+        Mean gradient over the pixels within 2 of the border, less what the plain image has there, as a share
+        of the mean change just inside it: 1 is a step from one pixel to the next, 0 a defect that fades out
+        before its mask ends. 0 for a mask without a border.
     """
     inside = cv2.distanceTransform(np.pad(view.mask.astype(np.uint8), 1, mode="edge"), cv2.DIST_L2, 3)
     inside = inside[1:-1, 1:-1]
@@ -94,8 +110,10 @@ def seam_of(view: View) -> float:
     border = ((inside > 0) & (inside <= 2)) | ((outside > 0) & (outside <= 1))
     if view.mask.all() or not border.any():
         return 0.0
-    steep = [_gradient(image)[border].mean() for image in (view.shown, view.plain)]
-    return float(steep[0] - steep[1])
+    steep = [float(_gradient(image)[border].mean()) for image in (view.shown, view.plain)]
+    band = view.mask & (inside <= _BAND)
+    change = float(np.abs(view.shown - view.plain).max(axis=2)[band].mean())
+    return max(0.0, steep[0] - steep[1]) / max(change, _VISIBLE[0])
 
 
 def touched_outside(image: np.ndarray, source: np.ndarray, mask: np.ndarray) -> int:
@@ -114,6 +132,12 @@ def _three(image: np.ndarray) -> np.ndarray:
 def _distance_outside(mask: np.ndarray) -> np.ndarray:
     """Each pixel's distance to the mask, 0 inside it."""
     return cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 3)
+
+
+def _ring(mask: np.ndarray) -> np.ndarray:
+    """The surroundings of a mask, clear of its border."""
+    around = _distance_outside(mask)
+    return (around > _NEAR) & (around <= _FAR)
 
 
 def _gradient(image: np.ndarray) -> np.ndarray:
