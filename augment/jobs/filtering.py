@@ -75,8 +75,8 @@ class Filter:
         """Score an image and, where the filter is on, hold it against the limits.
 
         The scores: `touched_outside`, pixels outside the mask that are not the source's; `coverage`, the IoU
-        of the mask and what visibly changes; `strength` of the change, grey levels; `seam`, how sharply it
-        ends at the border; `nearest`, the distance to the nearest of the fit's own real defects. See
+        of the mask and what visibly changes; `strength` of the change, 1 is just visible; `seam`, how sharply
+        it ends at the border; `nearest`, the distance to the nearest of the fit's own real defects. See
         `augment.metrics.quality` and `augment.metrics.likeness`.
 
         Args:

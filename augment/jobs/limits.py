@@ -18,7 +18,7 @@ _GOOD_IMAGES = 32  # that real defects are compared with
 _COPIES = 4  # of each real defect
 _LEAST_DEFECTS = 3  # from which on the distances between real ones are a limit
 _COVERAGE = (0.25, 0.5)  # a limit lies no lower and no higher, whatever the real defects have
-_STRENGTH = 4.0  # grey levels; no lower
+_STRENGTH = 0.8  # of what is just visible; no lower
 _SEAM = 0.2  # no lower
 _SCORE_OF = {"background": "touched_outside", "likeness": "nearest", "copy": "nearest"}  # others: their own
 
@@ -36,7 +36,7 @@ class Limits:
 
     Attributes:
         coverage: least.
-        strength: least, grey levels.
+        strength: least; 1 is just visible.
         seam: greatest.
         likeness: greatest distance to the nearest real defect; None: there are too few to tell.
         copy: least distance to it.

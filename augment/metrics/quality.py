@@ -43,7 +43,7 @@ def view_around(shown: np.ndarray, plain: np.ndarray, mask: np.ndarray) -> View:
     box = tuple(
         slice(max(0, low - reach), high + reach + 1) for low, high in (rows.tolist(), columns.tolist())
     )
-    cut = [_three(image[box]) for image in (shown, plain)]
+    cut = [image[box] for image in (shown, plain)]
     inside = mask[box]
     scale = SIDE / max(inside.shape)
     if scale < 1:
@@ -51,7 +51,7 @@ def view_around(shown: np.ndarray, plain: np.ndarray, mask: np.ndarray) -> View:
         cut = [cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in cut]
         share = cv2.resize(inside.astype(np.float32), size, interpolation=cv2.INTER_AREA)
         inside = share >= min(0.5, float(share.max()))
-    shown, plain = cut
+    shown, plain = map(_three, cut)
     ring = _ring(inside)
     if ring.any():  # nothing where the plain image is the source of the other
         plain = plain + np.median(shown[ring] - plain[ring], axis=0)
@@ -69,8 +69,8 @@ def change_of(view: View) -> tuple[float, float]:
 
     Returns:
         The IoU (0 to 1) of the mask and the pixels that visibly change, and the mean change inside the mask,
-        in grey levels. What changes outside the mask by chance (two images of two parts are never alike)
-        raises the level from which a change is seen, and counts off the mean.
+        in units of what is seen: 1 is just visible. What changes outside the mask by chance (two images of
+        two parts are never alike) raises the level from which a change is seen, and counts off the mean.
     """
     change = np.abs(view.shown - view.plain).max(axis=2)
     change = cv2.GaussianBlur(change, (0, 0), _SMOOTH)
@@ -79,11 +79,12 @@ def change_of(view: View) -> tuple[float, float]:
     usual, high = 0.0, 0.0
     if ring.any():
         usual, high = float(change[ring].mean()), float(np.quantile(change[ring], 0.9))
-    seen = change >= max(visible_from(view.plain), high)
+    visible = visible_from(view.plain)
+    seen = change >= max(visible, high)
     near = view.mask | (around <= _NEAR)
     union = view.mask | (seen & near)
     overlap = float((seen & view.mask).sum() / union.sum())
-    return overlap, max(0.0, float(change[view.mask].mean()) - usual)
+    return overlap, max(0.0, float(change[view.mask].mean()) - usual) / visible
 
 
 def visible_from(image: np.ndarray) -> float:
@@ -118,10 +119,11 @@ def seam_of(view: View) -> float:
 
 def touched_outside(image: np.ndarray, source: np.ndarray, mask: np.ndarray) -> int:
     """How many pixels outside a mask differ at all from the source's; 0 is what is promised."""
-    differs = image != source
-    if differs.ndim == 3:
-        differs = differs.any(axis=2)
-    return int((differs & ~mask).sum())
+    differs = cv2.absdiff(image, source)
+    differs[mask] = 0
+    if not differs.any():
+        return 0
+    return int(differs.reshape(*mask.shape, -1).any(axis=2).sum())
 
 
 def _three(image: np.ndarray) -> np.ndarray:
@@ -141,9 +143,9 @@ def _ring(mask: np.ndarray) -> np.ndarray:
 
 
 def _gradient(image: np.ndarray) -> np.ndarray:
-    """(h, w), grey levels a pixel: the steepest channel's, smoothed over a pixel."""
-    smooth = cv2.GaussianBlur(image, (0, 0), 0.7)
+    """(h, w), grey levels a pixel, smoothed over a pixel."""
+    smooth = cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (0, 0), 0.7)
     across, down = (
         cv2.Sobel(smooth, cv2.CV_32F, dx, dy, ksize=3, scale=1 / 8) for dx, dy in ((1, 0), (0, 1))
     )
-    return np.sqrt(across**2 + down**2).max(axis=2)
+    return np.sqrt(across**2 + down**2)
