@@ -102,11 +102,14 @@ class FilterConfig:
     enabled: bool = False
     attempts: int = 4  # paintings of one image; where none passes, the image is left out
     margin: float = 1.0  # 2: the limits lie twice as far from what real defects have; see Limits
-    criteria: tuple[Literal["background", "coverage", "strength", "seam", "likeness", "copy"], ...] = (
+    criteria: tuple[
+        Literal["background", "coverage", "strength", "seam", "raggedness", "likeness", "copy"], ...
+    ] = (
         "background",  # a pixel outside the mask has changed
         "coverage",  # too little of the mask visibly changes
         "strength",  # too faint
         "seam",  # ends too sharply at the mask's border
+        "raggedness",  # the mask is in shreds
         "likeness",  # unlike every real defect
         "copy",  # too like one of them
     )

@@ -17,7 +17,7 @@ from augment.jobs.limits import Limits
 from augment.jobs.painting import Painted
 from augment.jobs.planning import Planner
 from augment.metrics.likeness import describe, distances
-from augment.metrics.quality import change_of, seam_of, touched_outside, view_around
+from augment.metrics.quality import change_of, raggedness_of, seam_of, touched_outside, view_around
 from augment.recipe import FilterConfig
 from augment.workspace import Drops, Rejections, atomic_write_json
 
@@ -76,8 +76,8 @@ class Filter:
 
         The scores: `touched_outside`, pixels outside the mask that are not the source's; `coverage`, the IoU
         of the mask and what visibly changes; `strength` of the change, 1 is just visible; `seam`, how sharply
-        it ends at the border; `nearest`, the distance to the nearest of the fit's own real defects. See
-        `augment.metrics.quality` and `augment.metrics.likeness`.
+        it ends at the border; `raggedness` of the mask; `nearest`, the distance to the nearest of the fit's
+        own real defects. See `augment.metrics.quality` and `augment.metrics.likeness`.
 
         Args:
             source: uint8 (H, W) or (H, W, 3).
@@ -92,6 +92,7 @@ class Filter:
             "coverage": round(coverage, 4),
             "strength": round(strength, 2),
             "seam": round(seam_of(view), 4),
+            "raggedness": round(raggedness_of(view.mask), 2),
             "nearest": round(float(apart.min()), 4),
         }
         nearest = self.planner.training[int(apart.argmin())].image.name

@@ -12,13 +12,14 @@ from augment.data.images import read_sample, to_rgb
 from augment.data.references import References
 from augment.data.sample import Sample
 from augment.metrics.likeness import describe, distances, near_copies
-from augment.metrics.quality import change_of, seam_of, view_around
+from augment.metrics.quality import change_of, raggedness_of, seam_of, view_around
 
 _GOOD_IMAGES = 32  # that real defects are compared with
 _COPIES = 4  # of each real defect
 _LEAST_DEFECTS = 3  # from which on the distances between real ones are a limit
 _COVERAGE = (0.25, 0.5)  # a limit lies no lower and no higher, whatever the real defects have
-_STRENGTH = 0.8  # of what is just visible; no lower
+_STRENGTH = 1.2  # of what is just visible; no lower
+_RAGGEDNESS = 1.5  # no lower
 _SEAM = 0.2  # no lower
 _SCORE_OF = {"background": "touched_outside", "likeness": "nearest", "copy": "nearest"}  # others: their own
 
@@ -28,16 +29,17 @@ class Limits:
     """The limits of one defect.
 
     They come from the real defects' own figures, each beside a good image moved onto it, with room: a defect
-    may have four fifths of the coverage and half the strength of the weakest tenth of the real ones, and end
-    a quarter more sharply than the sharpest. It is unlike them where its nearest one is a quarter further
-    than any real one's nearest, and a copy where it is as near as nine in ten of copies that are hardly
-    changed, and nearer than six tenths of the least distance between two real ones. A margin multiplies the
-    room.
+    may have four fifths of the coverage and half the strength of the weakest tenth of the real ones, end a
+    quarter more sharply than the sharpest, and have half more border for its area than the most ragged. It is
+    unlike them where its nearest one is a quarter further than any real one's nearest, and a copy where it is
+    as near as nine in ten of copies that are hardly changed, and nearer than six tenths of the least distance
+    between two real ones. A margin multiplies the room.
 
     Attributes:
         coverage: least.
         strength: least; 1 is just visible.
         seam: greatest.
+        raggedness: greatest.
         likeness: greatest distance to the nearest real defect; None: there are too few to tell.
         copy: least distance to it.
     """
@@ -45,6 +47,7 @@ class Limits:
     coverage: float
     strength: float
     seam: float
+    raggedness: float
     likeness: float | None
     copy: float
 
@@ -62,12 +65,13 @@ class Limits:
         """
         step = max(1, len(good) // _GOOD_IMAGES)
         references = References(good[::step][:_GOOD_IMAGES])
-        coverages, strengths, seams, found, copies = [], [], [], [], []
+        coverages, strengths, seams, ragged, found, copies = [], [], [], [], [], []
         for sample in training:
             image, mask = read_sample(sample)
             rng = np.random.default_rng(zlib.crc32(sample.image.name.encode()))
             found.append(describe(image, mask))
             copies.append(near_copies(image, mask, rng, _COPIES))
+            ragged.append(raggedness_of(view_around(image, image, mask).mask))
             reference = references.match(image, mask, rng, among=1)
             if reference is None:
                 continue
@@ -87,6 +91,7 @@ class Limits:
             coverage=round(float(np.clip(coverage, *_COVERAGE)), 3),
             strength=round(max(_STRENGTH, 0.5 * _low(strengths) / margin), 2),
             seam=round(max(_SEAM, 1.25 * margin * max(seams, default=0.0)), 3),
+            raggedness=round(max(_RAGGEDNESS, 1.5 * margin * max(ragged)), 2),
             likeness=round(1.25 * margin * max(nearest), 3) if len(nearest) >= _LEAST_DEFECTS else None,
             copy=round(copy / margin, 3),
         )
@@ -95,7 +100,8 @@ class Limits:
         """Why an image fails: criterion -> its figure and the limit; empty where it passes.
 
         Args:
-            scores: `touched_outside`, `coverage`, `strength`, `seam` and `nearest`.
+            scores: `touched_outside`, `coverage`, `strength`, `seam`, `raggedness` and
+                `nearest`.
             criteria: those that count.
         """
         limits = {"background": 0, **asdict(self)}
@@ -104,7 +110,7 @@ class Limits:
             value, limit = scores[_SCORE_OF.get(name, name)], limits[name]
             if limit is None:
                 continue
-            is_most = name in ("background", "seam", "likeness")
+            is_most = name in ("background", "seam", "raggedness", "likeness")
             if value > limit if is_most else value < limit:
                 found[name] = f"{value:g} {'>' if is_most else '<'} {limit:g}"
         return found

@@ -117,6 +117,13 @@ def seam_of(view: View) -> float:
     return max(0.0, steep[0] - steep[1]) / max(change, _VISIBLE[0])
 
 
+def raggedness_of(mask: np.ndarray) -> float:
+    """How long a mask's border is for its area, bool (h, w): 1 for a disc, more for shreds and holes."""
+    found, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    border = sum(cv2.arcLength(contour, True) for contour in found)
+    return max(1.0, float(border / (2 * np.sqrt(np.pi * max(1, int(mask.sum()))))))
+
+
 def touched_outside(image: np.ndarray, source: np.ndarray, mask: np.ndarray) -> int:
     """How many pixels outside a mask differ at all from the source's; 0 is what is promised."""
     differs = cv2.absdiff(image, source)
