@@ -72,15 +72,15 @@ def change_of(view: View) -> tuple[float, float]:
         in units of what is seen: 1 is just visible. What changes outside the mask by chance (two images of
         two parts are never alike) raises the level from which a change is seen, and counts off the mean.
     """
-    change = np.abs(view.shown - view.plain).max(axis=2)
-    change = cv2.GaussianBlur(change, (0, 0), _SMOOTH)
+    exact = np.abs(view.shown - view.plain).max(axis=2)
+    change = cv2.GaussianBlur(exact, (0, 0), _SMOOTH)
     around = _distance_outside(view.mask)
     ring = _ring(view.mask)
     usual, high = 0.0, 0.0
     if ring.any():
         usual, high = float(change[ring].mean()), float(np.quantile(change[ring], 0.9))
     visible = visible_from(view.plain)
-    seen = change >= max(visible, high)
+    seen = (change >= max(visible, high)) & (exact > 0)  # the blur reaches beyond what has changed
     near = view.mask | (around <= _NEAR)
     union = view.mask | (seen & near)
     overlap = float((seen & view.mask).sum() / union.sum())
