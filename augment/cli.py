@@ -12,6 +12,7 @@ import click
 
 from augment.cli_formats import export, import_
 from augment.console import Commands, Console, option, output_options, stack
+from augment.processor import avoid_slow_sort
 
 if TYPE_CHECKING:
     from augment.recipe import Recipe
@@ -73,6 +74,7 @@ def main() -> None:
     augment synthesize -n 100
     augment benchmark
     """
+    avoid_slow_sort()
 
 
 # --- the three jobs --------------------------------------------------------------------------------

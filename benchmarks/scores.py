@@ -32,14 +32,18 @@ from collections.abc import Callable, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
-import click
-import cv2
-import numpy as np
-import torch
-from scipy import ndimage
-from sklearn import metrics as sk
+from augment.processor import avoid_slow_sort
 
-from augment.metrics.detection import detection_scores
+avoid_slow_sort()  # as the command does, for all tools alike
+
+import click  # noqa: E402
+import cv2  # noqa: E402
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from scipy import ndimage  # noqa: E402
+from sklearn import metrics as sk  # noqa: E402
+
+from augment.metrics.detection import detection_scores  # noqa: E402
 
 Scorer = Callable[[np.ndarray, np.ndarray], Mapping[str, float]]
 SCORES = ("pixel_auroc", "pixel_ap", "pixel_f1", "pixel_aupro")

@@ -16,6 +16,7 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__
 RANKS = {
     "errors": 0,
     "functional": 0,
+    "processor": 0,
     "progress": 0,
     "registry": 1,
     "resources": 1,
@@ -39,8 +40,8 @@ RANKS = {
     "__main__": 11,
 }
 LIGHT = {
-    "cli", "cli_formats", "console", "data", "errors", "listing", "plan", "progress", "recipe", "registry",
-    "report", "resources", "workspace",
+    "cli", "cli_formats", "console", "data", "errors", "listing", "plan", "processor", "progress", "recipe",
+    "registry", "report", "resources", "workspace",
 }  # fmt: skip
 HEAVY = {"torch", "torchvision", "diffusers", "transformers", "anomalib", "accelerate"}
 
