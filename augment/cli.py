@@ -176,6 +176,14 @@ def fit(
     help="Take the images this file lists (one a line, as crack/0007) out of the set, and paint others in "
     "their place. See `augment report`.",
 )
+@option(
+    "Settings",
+    "--filter/--no-filter",
+    "is_filtered",
+    default=None,
+    show_default=False,
+    help="Score every image and paint those again that fail. [default: the recipe's]",
+)
 @_force
 @_dry_run
 @output_options
@@ -191,6 +199,7 @@ def synthesize(
     device: str,
     dtype: str,
     drop: Path | None,
+    is_filtered: bool | None,
     force: bool,
     dry_run: bool,
     console: Console,
@@ -207,6 +216,8 @@ def synthesize(
     from augment.workspace import Workspace
 
     store = Workspace(workspace)
+    if is_filtered is not None:
+        overrides = (*overrides, f"synthesize.filter.enabled={json.dumps(is_filtered)}")
     jobs = plan_synthesis(targets, data_root, store, fold, recipe, overrides)
     drops = plan_drops(drop, jobs, store)
     if dry_run:
@@ -243,6 +254,9 @@ def synthesize(
         for r in results
     ]
     console.result("\n".join(lines), [dataclasses.asdict(r) for r in results])
+    for r in results:
+        if r.statement:
+            console.say(r.statement)
     _say_sheets(console, results)
 
 

@@ -99,6 +99,26 @@ class MaskConfig:
 
 
 @dataclass(frozen=True)
+class FilterConfig:
+    """Which painted images are kept; all are scored either way."""
+
+    enabled: bool = False
+    attempts: int = 4  # paintings of one image; where none passes, the image is left out
+    margin: float = 1.0  # 2: the limits lie twice as far from what real defects have; see Limits
+    criteria: tuple[
+        Literal["background", "coverage", "strength", "seam", "raggedness", "likeness", "copy"], ...
+    ] = (
+        "background",  # a pixel outside the mask has changed
+        "coverage",  # too little of the mask visibly changes
+        "strength",  # too faint
+        "seam",  # ends too sharply at the mask's border
+        "raggedness",  # the mask is in shreds
+        "likeness",  # unlike every real defect
+        "copy",  # too like one of them
+    )
+
+
+@dataclass(frozen=True)
 class SynthesizeConfig:
     """Painting the learned defect (Eq. 8, 9, 13)."""
 
@@ -130,6 +150,7 @@ class SynthesizeConfig:
     feather: int = 2  # width of the blend inside the mask's edge, source pixels
     batch_size: int = 8
     masks: MaskConfig = field(default_factory=MaskConfig)
+    filter: FilterConfig = field(default_factory=FilterConfig)
 
     @property
     def starts_from_examples(self) -> bool:
