@@ -1,0 +1,58 @@
+"""Cutting off what of a target mask hangs over the part's edge, by more than real defects do."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+_EIGHT = np.ones((3, 3), dtype=bool)
+
+
+def share_off(mask: np.ndarray, part: np.ndarray) -> float:
+    """The share of a mask (not empty) that lies off the part, 0 to 1."""
+    return float((mask & ~part).sum() / mask.sum())
+
+
+def trimmed(mask: np.ndarray, part: np.ndarray, allowed: float) -> np.ndarray:
+    """A mask of which no more than an allowed share lies off the part: the farthest is cut off.
+
+    The cut runs at one distance from the part, so it is as smooth as the part's outline; of what it breaks in
+    pieces only the largest stays, so that no more pieces are left than there were.
+
+    Args:
+        mask: bool (H, W), not empty.
+        part: bool (H, W), not empty.
+        allowed: share, 0 to 1.
+
+    Returns:
+        bool (H, W), inside `mask`; empty where all of it would have to go.
+    """
+    off = mask & ~part
+    if off.sum() <= allowed * mask.sum():
+        return mask
+    if allowed >= 1:
+        return mask
+    on = int((mask & part).sum())
+    if not on:
+        return np.zeros_like(mask)
+    distances = ndimage.distance_transform_edt(~part)
+    reaches = np.sort(distances[off])
+    most = int(allowed / (1 - allowed) * on)  # pixels that may stay, so that off / (on + off) is allowed
+    reach = reaches[most - 1] if most else 0.0
+    if most < len(reaches) and reach == reaches[most]:  # those at one distance go together
+        reach = np.nextafter(reach, 0)
+    left = mask & (distances <= reach)
+    return _largest_pieces(left, mask)
+
+
+def _largest_pieces(left: np.ndarray, before: np.ndarray) -> np.ndarray:
+    """Of each piece that there was, the largest that is left."""
+    pieces, _ = ndimage.label(left, _EIGHT)
+    sizes = np.bincount(pieces.ravel())
+    old, count = ndimage.label(before, _EIGHT)
+    kept = []
+    for number in range(1, count + 1):
+        inside = np.unique(pieces[(old == number) & left])
+        if len(inside):
+            kept.append(int(inside[np.argmax(sizes[inside])]))
+    return np.isin(pieces, kept) & left
