@@ -18,6 +18,7 @@ differs from the corners' median colour. A texture has no part to be off; its ro
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -130,14 +131,16 @@ def parse() -> argparse.Namespace:
 
 def main() -> None:
     options = parse()
-    rows = []
+    rows, found = [], {}
     for target in resolve_targets([options.category], None):
-        known = find_foreground(target.category)
+        known = found.setdefault(target.category.key, find_foreground(target.category))
         print(f"{target.key}: {known}")
         for setting in ("none", "auto"):
             overrides = [f"synthesize.masks.foreground={setting}", *options.overrides]
             recipe = load_recipe(options.recipe, overrides)
             planner = planner_of(target, recipe, options.seed, options.fold)
+            if setting == "auto":
+                planner = replace(planner, foreground=known)  # which has looked at the images before
             plans = [planner.plan(index) for index in range(options.n)]
             measures = {"foreground": partial(own_part, known)}
             if options.corners:

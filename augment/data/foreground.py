@@ -6,8 +6,8 @@ Found from the good images alone, and kept (see `kept`); or the user's own masks
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,7 @@ class Foreground:
         shares: smallest, middle and largest share of an image that is part.
         images: number of good images it was found from.
         folder: of the user's own masks; None: found, or turned off.
+        own: good image -> the user's mask of it.
         how: in words, why it is what it is.
     """
 
@@ -62,14 +63,16 @@ class Foreground:
     agreement: float = 1.0
     images: int = 0
     folder: Path | None = None
+    own: Mapping[Path, Path] = field(default_factory=dict)
     how: str = ""
+    _seen: dict[Path, np.ndarray] = field(default_factory=dict, compare=False, repr=False)  # small masks
 
     def mask(self, image: np.ndarray, path: Path | None = None) -> np.ndarray:
         """Where the part is in an image of the category.
 
         Args:
             image: uint8 (H, W) or (H, W, 3).
-            path: its file where it is a good training image, whose own mask the user may have drawn.
+            path: its file, of which the user may have drawn a mask, and which is then looked at only once.
 
         Returns:
             bool (H, W), never empty: all of it for a texture, and where no part like the others is found.
@@ -80,18 +83,22 @@ class Foreground:
         shape = image.shape[:2]
         if not self.is_object:
             return np.ones(shape, dtype=bool)
-        if self.folder is not None and path is not None:
-            own = _named(self.folder).get(path.stem)
-            if own is not None:
-                return read_mask(own, shape)
-        found = find_part(to_rgb(image)).mask
+        if path in self.own:
+            return read_mask(self.own[path], shape)
+        found = self._seen.get(path) if path is not None else None
+        if found is None:
+            found = self._like_the_others(find_part(to_rgb(image)).mask)
+        if path is not None:
+            self._seen[path] = found
+        return enlarged(found, shape)
+
+    def _like_the_others(self, found: np.ndarray) -> np.ndarray:
+        """What was found; where it is odd, what is usual, or the whole image where parts lie differently."""
         if self.is_aligned:
             usual = enlarged(self.usual, found.shape)
-            if agreement(found, usual) < _ODD * self.agreement:
-                found = usual
-        elif not self.shares[0] / 2 <= found.mean() <= min(2 * self.shares[2], 1):
-            found = np.ones_like(found)
-        return enlarged(found, shape)
+            return found if agreement(found, usual) >= _ODD * self.agreement else usual
+        fits = self.shares[0] / 2 <= found.mean() <= min(2 * self.shares[2], 1)
+        return found if fits else np.ones_like(found)
 
     def record(self) -> dict[str, Any]:
         """What a run's record says of it."""
@@ -140,8 +147,8 @@ def find_foreground(category: Category, setting: str = AUTO, progress: Progress 
         return _unpacked(found)
     folder = Path(setting)
     own = _own_masks(folder, good)
-    masks = [read_mask(own[path.stem], image_size(path)) for path in chosen]
-    return _described(masks, folder, f"{len(good)} masks of {folder}")
+    masks = [read_mask(own[path], image_size(path)) for path in chosen]
+    return replace(_described(masks, f"{len(good)} masks of {folder}"), folder=folder, own=own)
 
 
 def _spread(paths: Sequence[Path], count: int) -> list[Path]:
@@ -150,26 +157,22 @@ def _spread(paths: Sequence[Path], count: int) -> list[Path]:
     return [paths[step] for step in steps]
 
 
-def _own_masks(folder: Path, images: Sequence[Path]) -> dict[str, Path]:
-    """The user's masks by name, one for each image at least."""
-    own = _named(folder) if is_folder(folder) else {}
-    if not own:
+def _own_masks(folder: Path, images: Sequence[Path]) -> dict[Path, Path]:
+    """The user's mask of each image: `000.png` or `000_mask.png` for 000.png."""
+    files = list_images(folder) if is_folder(folder) else []
+    named = {path.stem.removesuffix("_mask"): path for path in files}
+    if not named:
         raise DataError(
             f"The foreground folder {folder} holds no masks: expected one for each good image, of its name; "
             f"or set synthesize.masks.foreground to {AUTO} or {NONE}."
         )
-    missing = [path.name for path in images if path.stem not in own]
+    missing = [path.name for path in images if path.stem not in named]
     if missing:
         raise DataError(
             f"The foreground folder {folder} lacks the masks of {len(missing)} of {len(images)} good images, "
             f"such as {missing[0]}: add them, named as the images are."
         )
-    return own
-
-
-def _named(folder: Path) -> dict[str, Path]:
-    """Mask files by the stem of the image they belong to (`000.png` or `000_mask.png` for 000.png)."""
-    return {path.stem.removesuffix("_mask"): path for path in list_images(folder)}
+    return {path: named[path.stem] for path in images}
 
 
 def _estimate(paths: Sequence[Path], progress: Progress) -> Foreground:
@@ -180,15 +183,12 @@ def _estimate(paths: Sequence[Path], progress: Progress) -> Foreground:
     ]
     shown = [part for part in parts if _is_part(part)]
     if len(shown) < _MOST * len(parts):
-        alone = f"{len(shown)} of {len(parts)} good images show a part on a ground"
-        return Foreground(False, images=len(parts), how=alone)
-    found = _described(
-        [part.mask for part in shown], None, f"found in {len(shown)} of {len(parts)} good images"
-    )
-    if not found.is_aligned and _one_shape(shown) < _ONE_SHAPE:
-        return Foreground(
-            False, images=len(parts), how="what stands out in good images has no shape in common"
-        )
+        how = f"{len(shown)} of {len(parts)} good images show a part on a ground"
+        return Foreground(False, images=len(parts), how=how)
+    found = _described([part.mask for part in shown], f"found in {len(shown)} of {len(parts)} good images")
+    if found.agreement < _ONE_SHAPE:
+        how = "what stands out in good images has no shape in common"
+        return Foreground(False, images=len(parts), how=how)
     return found
 
 
@@ -198,18 +198,13 @@ def _is_part(part: Part) -> bool:
     return fits and part.on_frame <= _ON_FRAME and part.frame_alike >= _ALIKE
 
 
-def _one_shape(parts: Sequence[Part]) -> float:
-    """Mean agreement of the parts' shapes with their usual one, however each lies."""
-    return _usual([upright(part.mask, SIDE) for part in parts])[1]
-
-
 def _usual(masks: Sequence[np.ndarray]) -> tuple[np.ndarray, float]:
     """What most of the masks (of one size) hold, and their mean agreement with it."""
     usual = np.mean(masks, axis=0) >= 0.5
     return usual, float(np.mean([agreement(mask, usual) for mask in masks]))
 
 
-def _described(masks: Sequence[np.ndarray], folder: Path | None, how: str) -> Foreground:
+def _described(masks: Sequence[np.ndarray], how: str) -> Foreground:
     """The foreground that such masks of parts make."""
     shares = [float(mask.mean()) for mask in masks]
     placed = [
@@ -229,7 +224,6 @@ def _described(masks: Sequence[np.ndarray], folder: Path | None, how: str) -> Fo
         shares=(min(shares), float(np.median(shares)), max(shares)),
         agreement=alike,
         images=len(masks),
-        folder=folder,
         how=how,
     )
 

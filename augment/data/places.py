@@ -9,9 +9,10 @@ import numpy as np
 from scipy import ndimage
 
 from augment.data.foreground import Foreground
+from augment.data.ground import enlarged
 from augment.data.masks import LEAST_AREA, STILL, TargetPlace, resize_mask, target_place
 from augment.data.moves import STAY, Move, move_between, shifted
-from augment.data.trimming import share_off, trimmed
+from augment.data.trimming import trimmed
 from augment.recipe import MaskConfig
 
 _SIDE = 160  # longer side at which places are compared, pixels
@@ -43,17 +44,22 @@ class Parts:
         return move_between(*(_resized(part, shape) for part in (self.there, self.here)), flips)
 
     def allowed(self, training_mask: np.ndarray, move: Move) -> float:
-        """The share of a defect that may lie off the part: as much as of the training mask does.
+        """The share of a defect that may lie off the part: as much as of the real one does.
 
-        Counted in the image to paint on, whose part is whole, with the mask where it would lie; where parts
-        lie differently, no more than in the training image either.
+        What counts is what of the training mask would lie off the part in the image to paint on, and is no
+        bare ground in the training image: dirt that hangs over the edge, but not a mask drawn too wide.
         """
         shape = self.here.shape
         mask = resize_mask(training_mask, shape)
-        if move.matrix is None:
-            return share_off(mask, self.here)
-        carried = target_place([mask], shape, STILL, np.random.default_rng(0), move).mask
-        return min(share_off(carried, self.here), share_off(mask, _resized(self.there, shape)))
+        solid = mask & _resized(self.there, shape)
+        off = ~self.here
+        if self.foreground.is_aligned:
+            off &= ~enlarged(self.foreground.usual, shape)  # else a part a little aside would count
+        elif move.matrix is not None and solid.any():
+            mask, solid = (
+                target_place([m], shape, STILL, np.random.default_rng(0), move).mask for m in (mask, solid)
+            )
+        return float((solid & off).sum() / mask.sum())
 
 
 def best_place(

@@ -8,11 +8,6 @@ from scipy import ndimage
 _EIGHT = np.ones((3, 3), dtype=bool)
 
 
-def share_off(mask: np.ndarray, part: np.ndarray) -> float:
-    """The share of a mask (not empty) that lies off the part, 0 to 1."""
-    return float((mask & ~part).sum() / mask.sum())
-
-
 def trimmed(mask: np.ndarray, part: np.ndarray, allowed: float) -> np.ndarray:
     """A mask of which no more than an allowed share lies off the part: the farthest is cut off.
 

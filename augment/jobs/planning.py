@@ -78,7 +78,7 @@ class Planner:
             parts = None
             if self.foreground.is_object:
                 here = self.foreground.mask(image, source)
-                parts = Parts(self.foreground.mask(shown), here, self.foreground)
+                parts = Parts(self.foreground.mask(shown, self.images[choice]), here, self.foreground)
             place = best_place(self.masks[choice], shown, to_rgb(image), config, rng, parts)
             mask = place.mask
             if self.recipe.synthesize.strength < 1:
