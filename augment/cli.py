@@ -165,6 +165,14 @@ def fit(
 @_device
 @_dtype
 @option(
+    "Data",
+    "--masks",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Target masks of your own, white where the defect goes: used in turn, as they are, resized to each "
+    "image. [default: the training masks, changed at random]",
+)
+@option(
     "Run",
     "--drop",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -186,6 +194,7 @@ def synthesize(
     seed: int,
     device: str,
     dtype: str,
+    masks: Path | None,
     drop: Path | None,
     force: bool,
     dry_run: bool,
@@ -202,6 +211,8 @@ def synthesize(
     from augment.progress import make_progress
     from augment.workspace import Workspace
 
+    if masks is not None:
+        overrides += (f"synthesize.masks.folder={json.dumps(str(masks.resolve()))}",)
     store = Workspace(workspace)
     jobs = plan_synthesis(targets, data_root, store, fold, recipe, overrides)
     drops = plan_drops(drop, jobs, store)
@@ -239,6 +250,8 @@ def synthesize(
         for r in results
     ]
     console.result("\n".join(lines), [dataclasses.asdict(r) for r in results])
+    for line in dict.fromkeys(f"{r.key.rpartition('/')[0]}: {r.foreground}" for r in results):
+        console.say(f"{line}; see foreground.png")
     _say_sheets(console, results)
 
 

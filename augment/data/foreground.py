@@ -133,7 +133,7 @@ def find_foreground(category: Category, setting: str = AUTO, progress: Progress 
     if setting == NONE:
         return Foreground(False, how="turned off")
     good = [sample.image for sample in category.train_good]
-    chosen = _spread(good, _IMAGES)
+    chosen = spread(good, _IMAGES)
     if setting == AUTO:
         found = kept(
             "foreground",
@@ -148,11 +148,11 @@ def find_foreground(category: Category, setting: str = AUTO, progress: Progress 
     folder = Path(setting)
     own = _own_masks(folder, good)
     masks = [read_mask(own[path], image_size(path)) for path in chosen]
-    return replace(_described(masks, f"{len(good)} masks of {folder}"), folder=folder, own=own)
+    return replace(described(masks, f"{len(good)} masks of {folder}"), folder=folder, own=own)
 
 
-def _spread(paths: Sequence[Path], count: int) -> list[Path]:
-    """Up to `count` of them, evenly spread over all."""
+def spread(paths: Sequence[Path], count: int) -> list[Path]:
+    """Up to `count` of the paths, evenly spread over all."""
     steps = np.unique(np.linspace(0, len(paths) - 1, min(count, len(paths))).round().astype(int))
     return [paths[step] for step in steps]
 
@@ -185,7 +185,7 @@ def _estimate(paths: Sequence[Path], progress: Progress) -> Foreground:
     if len(shown) < _MOST * len(parts):
         how = f"{len(shown)} of {len(parts)} good images show a part on a ground"
         return Foreground(False, images=len(parts), how=how)
-    found = _described([part.mask for part in shown], f"found in {len(shown)} of {len(parts)} good images")
+    found = described([part.mask for part in shown], f"found in {len(shown)} of {len(parts)} good images")
     if found.agreement < _ONE_SHAPE:
         how = "what stands out in good images has no shape in common"
         return Foreground(False, images=len(parts), how=how)
@@ -204,7 +204,7 @@ def _usual(masks: Sequence[np.ndarray]) -> tuple[np.ndarray, float]:
     return usual, float(np.mean([agreement(mask, usual) for mask in masks]))
 
 
-def _described(masks: Sequence[np.ndarray], how: str) -> Foreground:
+def described(masks: Sequence[np.ndarray], how: str) -> Foreground:
     """The foreground that such masks of parts make."""
     shares = [float(mask.mean()) for mask in masks]
     placed = [

@@ -16,6 +16,7 @@ from augment.data.images import file_sha256, read_image
 from augment.data.sample import Target
 from augment.errors import TargetError, WorkspaceError
 from augment.jobs.dropping import Slot, batches, check_drops, drop_images, is_wanted, remove_images
+from augment.jobs.foregrounds import show_foreground
 from augment.jobs.painting import Painted, paint
 from augment.jobs.planning import Plan, Planner
 from augment.methods.base import Method
@@ -42,6 +43,7 @@ class SynthesisResult:
         seconds: time this call spent on it.
         skipped: all were there before.
         sheet: the contact sheet.
+        foreground: what was taken for the parts, in words; `foreground.png` beside the sheet shows it.
     """
 
     key: str
@@ -52,6 +54,7 @@ class SynthesisResult:
     seconds: float
     skipped: bool
     sheet: Path
+    foreground: str
 
 
 def synthesize(
@@ -202,6 +205,7 @@ def _synthesize_one(
         run.reopen()
         writer.write_good(category.train_good, category.test_good)
     planner = Planner.of(target, fit_run, recipe, seed)
+    show_foreground(planner.foreground, category, run.folder)
     if missing:
         backbone = load_backbone(recipe.backbone, device, dtype, unet_folder=fit_run.folder)
         method = _method(target, fit_run, recipe, backbone)
@@ -228,7 +232,7 @@ def _synthesize_one(
     if missing or not sheet.exists():
         _draw_sheet(planner, manifest, run.folder, sheet)
     seconds = time.monotonic() - started
-    run.finish()
+    run.finish(foreground=planner.foreground.record())
     return SynthesisResult(
         key=target.key,
         fold=fold,
@@ -238,6 +242,7 @@ def _synthesize_one(
         seconds=round(seconds, 2),
         skipped=not missing,
         sheet=sheet,
+        foreground=str(planner.foreground),
     )
 
 
