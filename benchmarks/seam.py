@@ -19,8 +19,10 @@ Three rows for each classifier:
     real:untouched      the good images as they were, at the same borders: what can be told without any paste
     real:real           the real images at random in two halves: what the figure is by chance (mean of three)
 
-A real mask is drawn by hand and may lie some pixels off the defect's edge, and a composite's follows what was
-changed: that can be told too, seam or not, so the figure is an upper limit of what the seam shows.
+A real mask is drawn by hand, smooth and some pixels off the defect's edge; a composite's follows what was
+changed, raggedly. That can be told, seam or not. So both kinds of outline are first drawn anew with one broad
+pen (--as-drawn: not), which takes the raggedness away but not the distance: the figure is an upper limit of
+what the seam shows.
 """
 
 from __future__ import annotations
@@ -50,6 +52,7 @@ from augment.workspace import Manifest, Run
 
 SIDE, POINTS, FOLDS, REPEATS = 48, 12, 5, 3
 _EDGES = (-16, -10, -6, -3, -1, 0, 1, 3, 6, 10, 16)  # of the profile's bins, pixels, negative inside
+_PEN = 4.0  # radius, pixels
 _BAR = 0.6
 
 
@@ -74,6 +77,14 @@ def border_points(mask: np.ndarray, count: int) -> np.ndarray:
         distance = np.minimum(distance, np.linalg.norm(points - points[chosen[-1]], axis=1))
         chosen.append(int(distance.argmax()))
     return points[chosen]
+
+
+def redrawn(mask: np.ndarray) -> np.ndarray:
+    """A mask with its bays filled and its outline smoothed, whoever drew it."""
+    closed = ndimage.distance_transform_edt(~mask) <= _PEN
+    closed = ndimage.distance_transform_edt(np.pad(closed, 1, mode="edge"))[1:-1, 1:-1] > _PEN
+    smooth = ndimage.gaussian_filter((closed | mask).astype(np.float32), _PEN, truncate=2.5) >= 0.5
+    return smooth if smooth.any() and not smooth.all() else mask
 
 
 def cut(image: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -190,6 +201,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--category", help="path/to/DATASET/CATEGORY of the real images; default: the run's")
     parser.add_argument("--defect", action="append", help="only this type; repeatable")
     parser.add_argument("--weights", type=Path, required=True, help="torchvision's resnet18, a state dict")
+    parser.add_argument("--as-drawn", action="store_true", help="outlines as they are")
     parser.add_argument("--name", default="", help="of the set, for the CSV")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--csv", type=Path, help="append the figures to this file")
@@ -203,6 +215,7 @@ def main() -> None:
     if run is None:
         raise SystemExit(f"{options.run} holds no run of `augment synthesize`.")
     (category,) = resolve_categories([options.category or run.info()["root"]], None)
+    drawn = (lambda mask: mask) if options.as_drawn else redrawn
     labels_of = part_groups(category).labels
     network = stages(options.weights)
     entries = list(Manifest(options.run / "manifest.jsonl").entries())
@@ -211,11 +224,11 @@ def main() -> None:
         chosen = [entry for entry in entries if entry["defect"] == defect]
         real = collect(
             [
-                (read_image(s.image), read_mask(s.mask), f"part {labels_of[s.image]}")
+                (read_image(s.image), drawn(read_mask(s.mask)), f"part {labels_of[s.image]}")
                 for s in category.defects[defect]
             ]
         )
-        masks = [read_mask(options.run / entry["mask"]) for entry in chosen]
+        masks = [drawn(read_mask(options.run / entry["mask"])) for entry in chosen]
         sources = [Path(entry["source"]) for entry in chosen]
         good = {sample.image.name: sample.image for sample in category.train_good}
         made, untouched = (
@@ -251,6 +264,7 @@ def main() -> None:
                         "target": f"{category.key}/{defect}",
                         "set": options.name or str(run.info().get("revision")),
                         "classifier": kind,
+                        "outline": "as drawn" if options.as_drawn else "redrawn",
                         "what": name,
                         "auroc": f"{value:.4f}",
                         "real_images": len(category.defects[defect]),
