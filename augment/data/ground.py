@@ -81,8 +81,8 @@ def enlarged(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """A bool (h, w) mask at another size (H, W), with a smooth outline."""
     if mask.shape == tuple(shape):
         return mask
-    soft = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 0.8)
-    return cv2.resize(soft, shape[::-1], interpolation=cv2.INTER_LINEAR) >= 0.5
+    soft = cv2.GaussianBlur(mask.astype(np.uint8) * 255, (0, 0), 0.8)
+    return cv2.resize(soft, shape[::-1], interpolation=cv2.INTER_LINEAR) >= 128
 
 
 def _frame(shape: tuple[int, int]) -> np.ndarray:

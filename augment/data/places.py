@@ -158,7 +158,8 @@ def _resized(part: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """A part, bool (h, w), at another size; never empty."""
     if part.shape == shape:
         return part
-    resized = cv2.resize(part.astype(np.float32), shape[::-1], interpolation=cv2.INTER_AREA) >= 0.5
+    grey = part.view(np.uint8) * np.uint8(255)
+    resized = cv2.resize(grey, shape[::-1], interpolation=cv2.INTER_AREA) >= 128
     return resized if resized.any() else resize_mask(part, shape)
 
 

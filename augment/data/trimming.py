@@ -22,22 +22,33 @@ def trimmed(mask: np.ndarray, part: np.ndarray, allowed: float) -> np.ndarray:
     Returns:
         bool (H, W), inside `mask`; empty where all of it would have to go.
     """
-    off = mask & ~part
-    if off.sum() <= allowed * mask.sum():
+    around = _around(mask)  # an image may be large, and its masks small
+    mine, there = mask[around], part[around]
+    off = mine & ~there
+    size, on = int(mine.sum()), int((mine & there).sum())
+    if size - on <= allowed * size:
         return mask
-    if allowed >= 1:
-        return mask
-    on = int((mask & part).sum())
+    left = np.zeros_like(mask)
     if not on:
-        return np.zeros_like(mask)
-    distances = ndimage.distance_transform_edt(~part)
+        return left
+    distances = ndimage.distance_transform_edt(~there)
     reaches = np.sort(distances[off])
     most = int(allowed / (1 - allowed) * on)  # pixels that may stay, so that off / (on + off) is allowed
     reach = reaches[most - 1] if most else 0.0
-    if most < len(reaches) and reach == reaches[most]:  # those at one distance go together
+    if reach == reaches[most]:  # those at one distance go together
         reach = np.nextafter(reach, 0)
-    left = mask & (distances <= reach)
-    return _largest_pieces(left, mask)
+    left[around] = _largest_pieces(mine & (distances <= reach), mine)
+    return left
+
+
+def _around(mask: np.ndarray) -> tuple[slice, slice]:
+    """The rows and columns that a mask takes, and a quarter more on each side."""
+    slices = []
+    for axis in (1, 0):
+        found = np.flatnonzero(mask.any(axis=axis))
+        more = 1 + (found[-1] - found[0]) // 4
+        slices.append(slice(max(0, found[0] - more), found[-1] + more + 1))
+    return slices[0], slices[1]
 
 
 def _largest_pieces(left: np.ndarray, before: np.ndarray) -> np.ndarray:
