@@ -169,6 +169,14 @@ def fit(
 @_devices
 @_dtype
 @option(
+    "Data",
+    "--masks",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Target masks of your own, white where the defect goes: used in turn, as they are, resized to each "
+    "image. [default: the training masks, changed at random]",
+)
+@option(
     "Run",
     "--drop",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -198,6 +206,7 @@ def synthesize(
     seed: int,
     device: str,
     dtype: str,
+    masks: Path | None,
     drop: Path | None,
     is_filtered: bool | None,
     force: bool,
@@ -215,6 +224,8 @@ def synthesize(
     from augment.progress import make_progress
     from augment.workspace import Workspace
 
+    if masks is not None:
+        overrides += (f"synthesize.masks.folder={json.dumps(str(masks.resolve()))}",)
     store = Workspace(workspace)
     if is_filtered is not None:
         overrides = (*overrides, f"synthesize.filter.enabled={json.dumps(is_filtered)}")
@@ -257,6 +268,8 @@ def synthesize(
     for r in results:
         if r.statement:
             console.say(r.statement)
+    for line in dict.fromkeys(f"{r.key.rpartition('/')[0]}: {r.foreground}" for r in results):
+        console.say(f"{line}; see foreground.png")
     _say_sheets(console, results)
 
 

@@ -90,6 +90,7 @@ class MaskConfig:
     """Target masks: training masks after random changes, or a folder of the user's own."""
 
     folder: str | None = None  # use these masks instead of the training masks
+    foreground: str = "auto"  # where parts are: found; none: anywhere; a folder of masks named as good images
     flips: bool = True
     rotation: float = 20.0  # degrees, either way, about the image's centre
     scale: Range = (0.85, 1.15)

@@ -17,6 +17,7 @@ from augment.devices import split_devices
 from augment.errors import TargetError, WorkspaceError
 from augment.jobs.dropping import Slot, batches, check_drops, drop_images, is_wanted, remove_images
 from augment.jobs.filtering import Filter, limits_path
+from augment.jobs.foregrounds import show_foreground
 from augment.jobs.painters import Batch, Defect, Painter, make_painter
 from augment.jobs.painting import Painted
 from augment.jobs.planning import Plan, Planner
@@ -45,6 +46,7 @@ class SynthesisResult:
         left_out: images of which no attempt passed the filter.
         rejected: criterion -> attempts that failed by it.
         statement: a sentence on what the filter did; empty where it is off.
+        foreground: what was taken for the parts, in words; `foreground.png` beside the sheet shows it.
     """
 
     key: str
@@ -55,6 +57,7 @@ class SynthesisResult:
     seconds: float
     skipped: bool
     sheet: Path | None
+    foreground: str
     left_out: int = 0
     rejected: dict[str, int] = field(default_factory=dict)
     statement: str = ""
@@ -216,6 +219,7 @@ def _synthesize_one(
     if missing or not run.done:
         run.reopen()
         writer.write_good(category.train_good, category.test_good)
+    show_foreground(planner.foreground, category, run.folder)
     if missing:
         with writing(sheet):
             sheet.unlink(missing_ok=True)  # else one of the images before outlives a kill
@@ -257,7 +261,7 @@ def _synthesize_one(
     if count and (missing or not sheet.exists()):
         _draw_sheet(planner, manifest, run.folder, sheet)
     seconds = time.monotonic() - started
-    run.finish()
+    run.finish(foreground=planner.foreground.record())
     return SynthesisResult(
         key=target.key,
         fold=fold,
@@ -270,6 +274,7 @@ def _synthesize_one(
         left_out=len(left_out),
         rejected=quality.counts(),
         statement=quality.statement(numbers, left_out),
+        foreground=str(planner.foreground),
     )
 
 
