@@ -131,7 +131,9 @@ def test_an_interruption_loses_nothing_that_was_painted_before(single, recipe, c
     workspace = with_fits_of(single, tmp_path)
     targets = resolve_targets([str(category)], None)[:1]
 
-    def failing(real, count=iter(range(2))):
+    count = iter(range(2))
+
+    def failing(real):
         def write(self, *arguments):
             if next(count, None) is None:
                 raise WorkspaceError("The disk is full.")
@@ -174,7 +176,7 @@ def test_a_worker_gives_back_results_and_its_death_is_one_clear_line():
         workers.send(0, 21)
         assert workers.receive() == (0, ("cpu:0", 42))
         workers.send(0, "die")
-        with pytest.raises(BackboneError, match="SIGKILL.*Run the same command again"):
+        with pytest.raises(BackboneError, match=r"SIGKILL.*Run the same command again"):
             workers.receive()
         with pytest.raises(BackboneError, match="SIGKILL"):
             while True:
