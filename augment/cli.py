@@ -169,12 +169,28 @@ def fit(
 @_devices
 @_dtype
 @option(
+    "Data",
+    "--masks",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Target masks of your own, white where the defect goes: used in turn, as they are, resized to each "
+    "image. [default: the training masks, changed at random]",
+)
+@option(
     "Run",
     "--drop",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="LIST",
     help="Take the images this file lists (one a line, as crack/0007) out of the set, and paint others in "
     "their place. See `augment report`.",
+)
+@option(
+    "Settings",
+    "--filter/--no-filter",
+    "is_filtered",
+    default=None,
+    show_default=False,
+    help="Score every image and paint those again that fail. [default: the recipe's]",
 )
 @_force
 @_dry_run
@@ -190,7 +206,9 @@ def synthesize(
     seed: int,
     device: str,
     dtype: str,
+    masks: Path | None,
     drop: Path | None,
+    is_filtered: bool | None,
     force: bool,
     dry_run: bool,
     console: Console,
@@ -206,7 +224,11 @@ def synthesize(
     from augment.progress import make_progress
     from augment.workspace import Workspace
 
+    if masks is not None:
+        overrides += (f"synthesize.masks.folder={json.dumps(str(masks.resolve()))}",)
     store = Workspace(workspace)
+    if is_filtered is not None:
+        overrides = (*overrides, f"synthesize.filter.enabled={json.dumps(is_filtered)}")
     jobs = plan_synthesis(targets, data_root, store, fold, recipe, overrides)
     drops = plan_drops(drop, jobs, store)
     if dry_run:
@@ -243,6 +265,11 @@ def synthesize(
         for r in results
     ]
     console.result("\n".join(lines), [dataclasses.asdict(r) for r in results])
+    for r in results:
+        if r.statement:
+            console.say(r.statement)
+    for line in dict.fromkeys(f"{r.key.rpartition('/')[0]}: {r.foreground}" for r in results):
+        console.say(f"{line}; see foreground.png")
     _say_sheets(console, results)
 
 

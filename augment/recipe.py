@@ -20,6 +20,9 @@ import yaml
 from augment.errors import RecipeError, suggest
 from augment.resources import find_recipe
 
+Range = tuple[float, float]
+"""From, to; in a recipe one number stands for both."""
+
 
 @dataclass(frozen=True)
 class BackboneConfig:
@@ -87,12 +90,33 @@ class MaskConfig:
     """Target masks: training masks after random changes, or a folder of the user's own."""
 
     folder: str | None = None  # use these masks instead of the training masks
+    foreground: str = "auto"  # where parts are: found; none: anywhere; a folder of masks named as good images
     flips: bool = True
     rotation: float = 20.0  # degrees, either way, about the image's centre
-    scale: tuple[float, float] = (0.85, 1.15)
+    scale: Range = (0.85, 1.15)
     translation: float = 0.04  # share of the image's side, either way
     elastic: float = 0.5  # strength of the elastic change, 0 = none
     candidates: int = 8  # places tried; the one most like the training defect's is taken; 1: any
+
+
+@dataclass(frozen=True)
+class FilterConfig:
+    """Which painted images are kept; all are scored either way."""
+
+    enabled: bool = False
+    attempts: int = 4  # paintings of one image; where none passes, the image is left out
+    margin: float = 1.0  # 2: the limits lie twice as far from what real defects have; see Limits
+    criteria: tuple[
+        Literal["background", "coverage", "strength", "seam", "raggedness", "likeness", "copy"], ...
+    ] = (
+        "background",  # a pixel outside the mask has changed
+        "coverage",  # too little of the mask visibly changes
+        "strength",  # too faint
+        "seam",  # ends too sharply at the mask's border
+        "raggedness",  # the mask is in shreds
+        "likeness",  # unlike every real defect
+        "copy",  # too like one of them
+    )
 
 
 @dataclass(frozen=True)
@@ -105,9 +129,9 @@ class SynthesizeConfig:
         "ddim"  # of the defect's steps; the second gets by with a third as many, at levels of its own
     )
     samples_per_source: int = 1  # consecutive images of one source and target mask, which share an inversion
-    strength: float = (
-        0.6  # share of the steps, from a real defect's noised window; 1: all, from noise, the paper
-    )
+    # Noise that a real defect's window starts with, as a share of the steps, drawn for each image: 0.3 keeps
+    # the defect's look, 1 hardly more than its place. One number: that. 1: from noise alone, the paper.
+    strength: Range = (0.3, 1.0)
     temperature: float = (
         0.85  # deviation of the noise a hole starts from; 1 = the paper, less = calmer texture
     )
@@ -127,6 +151,12 @@ class SynthesizeConfig:
     feather: int = 2  # width of the blend inside the mask's edge, source pixels
     batch_size: int = 8
     masks: MaskConfig = field(default_factory=MaskConfig)
+    filter: FilterConfig = field(default_factory=FilterConfig)
+
+    @property
+    def starts_from_examples(self) -> bool:
+        """Whether an image starts from a real defect, rather than from noise alone."""
+        return self.strength[0] < 1
 
 
 @dataclass(frozen=True)
@@ -342,6 +372,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
             return value
         raise RecipeError(f"'{where}' must be one of {', '.join(map(str, arguments))}, not {value!r}.")
     if origin is tuple:
+        if hint == Range and isinstance(value, int | float) and not isinstance(value, bool):
+            value = (value, value)
         if not isinstance(value, list | tuple):
             raise RecipeError(f"'{where}' must be a list, not {value!r}.")
         if arguments[-1] is Ellipsis:

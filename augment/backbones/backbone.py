@@ -165,7 +165,7 @@ class Backbone:
     def predict_noise(
         self,
         z: Tensor,
-        timestep: int,
+        timestep: int | Tensor,
         a_t: Tensor,
         condition: Tensor,
         region: AttentionRegion,
@@ -175,13 +175,13 @@ class Backbone:
 
         Args:
             z: (B, C, h, w) noised latents.
-            timestep: what the network is told.
-            a_t: scalar cumulative product of alphas at that level.
+            timestep: what the network is told, a scalar or (B,).
+            a_t: cumulative product of alphas at that level, a scalar or (B, 1, 1, 1).
             condition: (B, 2 L, d) the concatenation [C_first, C_bg].
             region: where the first prompt rules.
             surroundings: as for `predict`.
         """
-        timesteps = torch.full((len(z),), timestep, device=z.device)
+        timesteps = torch.as_tensor(timestep, device=z.device).expand(len(z))
         output = self.predict(z, timesteps, condition, region, surroundings)
         return predicted_noise(output, z, a_t, self.prediction_type)
 

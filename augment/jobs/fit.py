@@ -256,7 +256,7 @@ def _preview(target: Target, images: Fold, method: Method, recipe: Recipe, path:
         image = read_image(source.image)
         if image.shape[:2] != mask.shape:
             image = defect  # no normal image of this size: show it on the defect's own
-        example = to_rgb(defect) if recipe.synthesize.strength < 1 else None
+        example = to_rgb(defect) if recipe.synthesize.starts_from_examples else None
         job = PaintJob(image, mask, step_generator(seed, index), example=example)
         painted = paint(method, [job], recipe)[0]
         rows.append({"source": image, "target": mask, "result": painted.image, "refined": painted.mask})

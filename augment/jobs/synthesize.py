@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from augment.backbones.backbone import WEIGHTS
@@ -16,13 +16,15 @@ from augment.data.sample import Target
 from augment.devices import split_devices
 from augment.errors import TargetError, WorkspaceError
 from augment.jobs.dropping import Slot, batches, check_drops, drop_images, is_wanted, remove_images
+from augment.jobs.filtering import Filter, limits_path
+from augment.jobs.foregrounds import show_foreground
 from augment.jobs.painters import Batch, Defect, Painter, make_painter
 from augment.jobs.painting import Painted
 from augment.jobs.planning import Plan, Planner
 from augment.progress import Progress, no_progress
 from augment.recipe import Recipe
 from augment.report.pictures import contact_sheet
-from augment.workspace import Drops, Manifest, Run, Workspace, locked, wipe, writing
+from augment.workspace import Drops, Manifest, Rejections, Run, Workspace, locked, sort_lines, wipe, writing
 
 _SECTIONS = ("backbone", "window", "data", "synthesize")
 _SHEET = 20
@@ -40,7 +42,11 @@ class SynthesisResult:
         n: number of images of this defect there.
         seconds: time this call spent on it.
         skipped: all were there before.
-        sheet: the contact sheet.
+        sheet: the contact sheet; None: no image passed the filter.
+        left_out: images of which no attempt passed the filter.
+        rejected: criterion -> attempts that failed by it.
+        statement: a sentence on what the filter did; empty where it is off.
+        foreground: what was taken for the parts, in words; `foreground.png` beside the sheet shows it.
     """
 
     key: str
@@ -50,7 +56,11 @@ class SynthesisResult:
     n: int
     seconds: float
     skipped: bool
-    sheet: Path
+    sheet: Path | None
+    foreground: str
+    left_out: int = 0
+    rejected: dict[str, int] = field(default_factory=dict)
+    statement: str = ""
 
 
 def synthesize(
@@ -69,8 +79,9 @@ def synthesize(
 ) -> list[SynthesisResult]:
     """Paint `n` images of each target.
 
-    Image number i depends on the seed, the target, i and how often it was dropped alone, so a killed run
-    resumes to the same bytes, and asking for more adds to what is there.
+    Image number i depends on the seed, the target, i and how often it was dropped alone (with the filter on
+    it is the first attempt since then that passes), so a killed run resumes to the same bytes, and asking for
+    more adds to what is there.
 
     Args:
         targets: fitted ones.
@@ -138,7 +149,9 @@ def _remove_defects(folder: Path, defects: set[str]) -> None:
     with writing(folder):
         for defect in defects:
             (folder / f"sheet_{defect}.png").unlink(missing_ok=True)
+            limits_path(folder, defect).unlink(missing_ok=True)
     remove_images(folder, lambda entry: entry["defect"] not in defects)
+    Rejections(folder).forget(defects)
     Drops(folder).forget(defects)
 
 
@@ -193,16 +206,20 @@ def _synthesize_one(
 
     weights = _fit_weights(target, fit_run, run.folder)
     numbers = sorted({*range(n), *drops.indices(defect)})
-    missing = [
-        (index, drops.attempt(_image_id(defect, index)))
-        for index in numbers
-        if not (_image_id(defect, index) in manifest and writer.has(defect, index))
-    ]
+    planner = Planner.of(target, fit_run, recipe, seed)
+    quality = Filter(planner, recipe.synthesize.filter, run.folder)
+
+    def wanted() -> list[Slot]:
+        absent = [i for i in numbers if not (_image_id(defect, i) in manifest and writer.has(defect, i))]
+        attempts = ((index, quality.attempt(index)) for index in absent)
+        return [(index, attempt) for index, attempt in attempts if attempt is not None]
+
+    missing = waiting = wanted()
     sheet = run.folder / f"sheet_{defect}.png"
     if missing or not run.done:
         run.reopen()
         writer.write_good(category.train_good, category.test_good)
-    planner = Planner.of(target, fit_run, recipe, seed)
+    show_foreground(planner.foreground, category, run.folder)
     if missing:
         with writing(sheet):
             sheet.unlink(missing_ok=True)  # else one of the images before outlives a kill
@@ -213,23 +230,38 @@ def _synthesize_one(
                 for (slot, is_missing), plan, result in zip(batch, plans, painted, strict=True):
                     if not is_missing:
                         continue
-                    image, mask = writer.write(defect, slot[0], result.image, result.mask)
+                    verdict = quality.judge(plan.job.image, result.image, result.mask)
                     entry = _entry(target, slot, plan, result, recipe, seed, good)
+                    fit_folder = os.path.relpath(fit_run.folder, run.folder)
+                    entry |= {"fit": fit_folder, "weights_sha256": weights, "fold": fold}
+                    entry |= {"scores": verdict.scores, "nearest": verdict.nearest}
+                    if verdict.reasons:
+                        quality.reject(slot, entry, result, verdict)
+                        bar.update(int(quality.attempt(slot[0]) is None))
+                        continue
+                    image, mask = writer.write(defect, slot[0], result.image, result.mask)
                     entry |= {
                         "image": str(image.relative_to(run.folder)),
                         "mask": str(mask.relative_to(run.folder)),
                     }
-                    fit_folder = os.path.relpath(fit_run.folder, run.folder)
-                    manifest.append(entry | {"fit": fit_folder, "weights_sha256": weights, "fold": fold})
+                    failed = quality.failed(slot[0])
+                    manifest.append(entry | ({"rejected": failed} if failed else {}))
                     bar.update(1)
 
-            work = batches(missing, recipe.synthesize.batch_size)
-            painter.paint(Defect(planner, fit_run.folder), work, keep)
-    count = sum(1 for entry in manifest.entries() if entry["defect"] == defect)
-    if missing or not sheet.exists():
+            while waiting:
+                work = batches(waiting, recipe.synthesize.batch_size)
+                painter.paint(Defect(planner, fit_run.folder), work, keep)
+                waiting = wanted()
+    if recipe.synthesize.filter.enabled:  # the order of the lines, too, depends on nothing but the numbers
+        sort_lines(manifest.path, defect)
+        quality.rejections.sort(defect)
+    entries = [entry for entry in Manifest(manifest.path).entries() if entry["defect"] == defect]
+    count, there = len(entries), {entry["index"] for entry in entries}
+    left_out = [index for index in numbers if index not in there]
+    if count and (missing or not sheet.exists()):
         _draw_sheet(planner, manifest, run.folder, sheet)
     seconds = time.monotonic() - started
-    run.finish()
+    run.finish(foreground=planner.foreground.record())
     return SynthesisResult(
         key=target.key,
         fold=fold,
@@ -238,7 +270,11 @@ def _synthesize_one(
         n=count,
         seconds=round(seconds, 2),
         skipped=not missing,
-        sheet=sheet,
+        sheet=sheet if count else None,
+        left_out=len(left_out),
+        rejected=quality.counts(),
+        statement=quality.statement(numbers, left_out),
+        foreground=str(planner.foreground),
     )
 
 

@@ -139,33 +139,32 @@ class DisentangledInversion:
         Differs from the paper for an inpainting U-Net: it paints the defect as a change of good surface,
         which is the normal image itself where no other reference is given. With `strength` below 1 it starts
         from a real defect (see `generate_defect`), for an inpainting U-Net also as what the hole most likely
-        holds: it then varies and fits in a real defect rather than inventing one. `start: random` is the
-        ablation without Eq. (8): see `noised_background`. Images of one source and mask share its inversion
-        where the recipe's `samples_per_source` lets them meet.
+        holds: it then varies and fits in a real defect rather than inventing one. How far it may stray is
+        drawn for each image between the two values of `strength`; all take as many steps. `start: random` is
+        the ablation without Eq. (8): see `noised_background`. Images of one source, mask and strength share
+        its inversion where the recipe's `samples_per_source` lets them meet.
         """
         backbone, config = self.backbone, self.synthesize
         shown = config.carry_detail or config.refinement == "difference"  # what the codec alone makes of it
-        starts_within = examples is not None and config.strength < 1
+        starts_within = examples is not None and config.starts_from_examples
+        shares = _drawn(config.strength, generators) if starts_within else [1.0] * len(generators)
         once = each_row
         if self.sources is not None:
-            once = self.sources.rows([(key, starts_within) for key in row_keys(images, masks)])
+            once = self.sources.rows(list(zip(row_keys(images, masks), shares, strict=True)))
         masks = masks.to(backbone.device)
         z_0 = once("z_0", backbone.encode_images, images)
         m = latent_mask(masks, z_0.shape[-2:], self.fit.mask_dilation)
         noise = torch.stack([torch.randn(z_0.shape[1:], generator=g) for g in generators]).to(z_0)
         eps = config.temperature * noise  # differs from the paper, where it is 1
-        schedule, example = backbone.schedule(config.num_inference_steps), None
+        schedule, example = self._schedule(shares), None
         reference = z_0 if references is None else backbone.encode_images(references)
         origin = None if references is None else reference
         known = backbone.surroundings(z_0, m, reference, of_defect=self.paints_defect)
         if starts_within:
-            schedule = schedule.first(max(1, round(config.strength * schedule.steps)))
             example = origin = backbone.encode_images(examples)
             if backbone.is_inpainting:  # the best guess is the example, moved to meet the surroundings
                 known = backbone.surroundings(z_0, m, example, of_defect=False)
                 example = known.fill
-        if config.solver != "ddim":  # the inversion visits the same levels
-            schedule = even_in_log_snr(schedule, backbone.alphas_cumprod)
         passes = _Passes(self, known, m, schedule)
 
         if config.start == "random":
@@ -174,11 +173,12 @@ class DisentangledInversion:
             calls = config.inversion_calls or config.num_inference_steps
             stride = max(1, round(config.num_inference_steps / calls))
 
-            def invert(z_0: Tensor, m: Tensor) -> list[Tensor]:
-                background = _Passes(self, None, m, schedule).background
-                return invert_background(background, z_0, m, schedule, stride)  # Eq. (8)
+            def invert(z_0: Tensor, m: Tensor, rows: Tensor) -> list[Tensor]:
+                levels = schedule.rows(rows)
+                background = _Passes(self, None, m, levels).background
+                return invert_background(background, z_0, m, levels, stride)  # Eq. (8)
 
-            trajectory = once("trajectory", invert, z_0, m)
+            trajectory = once("trajectory", invert, z_0, m, torch.arange(len(z_0)))
         z = generate_defect(
             passes.defect,
             passes.background,
@@ -207,6 +207,28 @@ class DisentangledInversion:
         carries = config.carry_detail and origin is not None
         started = backbone.decode_latents(origin) if carries else None
         return Generated(generated, refined, fell_back, (gap / cells).sqrt(), reconstructed, started)
+
+    def _schedule(self, shares: list[float]) -> Schedule:
+        """The levels of a batch, each image's the cleaner end, of its share, of the recipe's."""
+        config, alphas = self.synthesize, self.backbone.alphas_cumprod
+        whole = self.backbone.schedule(config.num_inference_steps)
+        steps = whole.steps
+        if min(shares) < 1:  # as many for all, so that they share their calls
+            steps = max(1, round(sum(config.strength) / 2 * whole.steps))
+        levels = {share: whole.up_to(share, steps, alphas) for share in set(shares)}
+        if config.solver != "ddim":  # the inversion visits the same levels
+            levels = {share: even_in_log_snr(each, alphas) for share, each in levels.items()}
+        if len(levels) == 1:
+            return levels[shares[0]]
+        return Schedule.of_each([levels[share] for share in shares])
+
+
+def _drawn(strength: tuple[float, float], generators: list[torch.Generator]) -> list[float]:
+    """A strength for each image, from its own randomness where there is a choice."""
+    low, high = strength
+    if low == high:
+        return [low] * len(generators)
+    return [low + (high - low) * float(torch.rand((), generator=g, dtype=torch.float64)) for g in generators]
 
 
 class _Passes:

@@ -101,7 +101,7 @@ def test_levels_even_in_log_snr_keep_their_ends_and_their_number(steps):
     assert after.steps == before.steps and after.a[0] == before.a[0]
     assert after.timesteps[1] == before.timesteps[1] and after.timesteps[-1] == before.timesteps[-1]
     assert all(a < b for a, b in zip(after.timesteps, after.timesteps[1:], strict=False))
-    assert torch.equal(after.a[1:], ALPHAS.double()[list(after.timesteps[1:])])
+    assert torch.equal(after.a[1:], ALPHAS.double()[after.timesteps[1:]])
     if steps == 10:
         gaps = half_log_snr(after.a[1:]).diff()
         assert gaps.max() / gaps.min() < 1.2  # as even as whole timesteps let them be

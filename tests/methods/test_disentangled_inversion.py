@@ -264,15 +264,38 @@ def test_a_painting_starts_from_its_example(backbone, scene):
     images, masks = scene
     examples = images.clone()
     examples[:, 0] = torch.where(masks[:, 0] > 0, 0.95, examples[:, 0])
-    method = make(backbone, strength=0.5)
+    method = make(backbone, strength=(0.5, 0.5))
     plain = method.generate(images, masks, generators()).images
     painted = method.generate(images, masks, generators(), examples=examples).images
-    from_noise = make(backbone, strength=1.0).generate(images, masks, generators(), examples=examples).images
+    from_noise = (
+        make(backbone, strength=(1.0, 1.0)).generate(images, masks, generators(), examples=examples).images
+    )
     assert torch.equal(from_noise, plain)  # at full strength, as in the paper, there is no example
     inside = masks.expand_as(images) > 0
     wanted = backbone.decode_latents(backbone.encode_images(examples))
     near, far = ((image - wanted)[inside].abs().mean() for image in (painted, plain))
     assert near < 0.5 * far
+
+
+def test_each_image_strays_from_its_example_as_far_as_its_own_randomness_says(backbone, scene):
+    """A range of strengths: results lie between those of its ends, and do not depend on the batch."""
+    images, masks = scene
+    examples = torch.where(masks > 0, 1 - images, images)
+
+    def painted(strength, rows=slice(None)):
+        method = make(backbone, strength=strength)
+        given = (part[rows] for part in (images, masks))
+        return method.generate(*given, generators()[rows], examples=examples[rows]).images
+
+    ranged = painted((0.3, 0.9))
+    for row in range(len(images)):
+        alone = painted((0.3, 0.9), slice(row, row + 1))[0]
+        assert torch.allclose(ranged[row], alone, atol=1e-4)
+    assert torch.equal(ranged, painted((0.3, 0.9)))
+    inside = masks.expand_as(images) > 0
+    wanted = backbone.decode_latents(backbone.encode_images(examples))
+    gaps = [(image - wanted)[inside].abs().mean() for image in (painted((0.3, 0.3)), ranged)]
+    assert gaps[0] < gaps[1]
 
 
 def test_a_reference_takes_the_place_of_what_the_hole_shows(backbone, scene):
