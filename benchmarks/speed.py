@@ -57,10 +57,11 @@ from augment.render.sample import CATEGORIES, render_dataset
 from augment.training import Trainer, step_generator
 from augment.workspace import Workspace
 
+FROM_NOISE = (1.0, 1.0)
 PAPER = SynthesizeConfig(
     num_inference_steps=50,
     inversion_calls=None,
-    strength=1.0,
+    strength=FROM_NOISE,
     temperature=1.0,
     background="predict",
     refinement="attention",
@@ -383,7 +384,7 @@ def end_to_end(backbone: Backbone, options: argparse.Namespace, dtype: torch.dty
     own = deepcopy(backbone)
     own.autocast_dtype = dtype
     steps = options.steps
-    synthesize = replace(SynthesizeConfig(), strength=1.0, num_inference_steps=steps, inversion_calls=None)
+    synthesize = SynthesizeConfig(num_inference_steps=steps, inversion_calls=None, strength=FROM_NOISE)
     recipe = replace(Recipe(), synthesize=replace(synthesize, batch_size=options.batch))
     recipe = replace(recipe, backbone=replace(recipe.backbone, resolution=options.resolution))
     speed_up(own, SpeedConfig(half=True, cuda_graph=True))
@@ -391,11 +392,9 @@ def end_to_end(backbone: Backbone, options: argparse.Namespace, dtype: torch.dty
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         target = rendered_target(Path(folder), size=2 * options.resolution)
-        masks, images = zip(*((read_sample(s)[1], s.image) for s in target.samples), strict=True)
-        names = [str(sample.mask) for sample in target.samples]
         for overlap in (0, 1):
             timed = replace(recipe, speed=replace(recipe.speed, overlap=overlap))
-            plans = Planner(target, [*masks], names, [*images], False, timed, 0, [*target.samples])
+            plans = Planner.of(target, Trained(target), timed, seed=0)
             writer = MvtecWriter(Path(folder) / str(overlap), "bottle")
 
             def keep(batch, plans, painted, writer=writer) -> None:
@@ -411,6 +410,16 @@ def end_to_end(backbone: Backbone, options: argparse.Namespace, dtype: torch.dty
             what = f"end to end, PNGs of {2 * options.resolution} px, speed.overlap={overlap}"
             rows.append(Row("", what, len(work) * options.batch / taken, unet_calls=2 * steps))
     return rows
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a planner asks of a fit: which images it has seen; all."""
+
+    target: Target
+
+    def info(self) -> dict:
+        return {"training": [self.target.name_of(sample) for sample in self.target.samples]}
 
 
 class GivenPainter(LocalPainter):
@@ -468,7 +477,7 @@ def run_bundled(options: argparse.Namespace, device: torch.device) -> list[Row]:
         scene = windows_of(target, recipe, options.images)
     words = target.category.words, target.category.defect_words[target.defect]
     shipped = replace(recipe.synthesize, batch_size=options.images)
-    ours = replace(shipped, strength=1.0)
+    ours = replace(shipped, strength=FROM_NOISE)
     steps = ours.num_inference_steps
     literal = replace(
         ours, background="predict", inversion_calls=None, refinement="none", carry_detail=False, batch_size=1
@@ -484,11 +493,11 @@ def run_bundled(options: argparse.Namespace, device: torch.device) -> list[Row]:
         Variant(f"dpm++2m, {fewer} steps", replace(ours, solver="dpm++2m", num_inference_steps=fewer)),
         Variant(f"ddim, {fewer} steps", replace(ours, num_inference_steps=fewer)),
         Variant("4 images a source", replace(ours, samples_per_source=4)),
-        Variant("as shipped: from a real defect at strength 0.6", shipped),
+        Variant("as shipped: from a real defect", shipped),
     ]
     if options.dtype == "bfloat16":
         rows.append(Variant("as shipped, bfloat16", shipped, dtype=torch.bfloat16))
-    references: dict[float, torch.Tensor] = {}
+    references: dict[tuple, torch.Tensor] = {}
     results, base = [], None
     inside = scene.masks.expand_as(scene.images) > 0
     for variant in rows:
