@@ -60,6 +60,11 @@ _dtype = option(
     "Run", "--dtype", type=click.Choice(["auto", "float32", "bfloat16", "float16"]), default="auto",
     help="Number format of the model; auto: bfloat16 where the device has it.",
 )  # fmt: skip
+_memory = option(
+    "Run", "--memory", type=click.Choice(["auto", "8gb", "12gb", "24gb", "max"]), default=None,
+    help="Room on the GPU for a Stable Diffusion; auto: what the card has. Smaller is slower, not worse, but "
+    "below 24gb a fit learns a LoRA where the recipe does not say otherwise. [default: the recipe's]",
+)  # fmt: skip
 _force = option("Run", "--force", is_flag=True, help="Redo what is done, or was done with other settings.")
 _dry_run = option("Run", "--dry-run", is_flag=True, help="Print the resolved plan and run nothing.")
 
@@ -92,6 +97,7 @@ def main() -> None:
 @_seed
 @_device
 @_dtype
+@_memory
 @_force
 @_dry_run
 @output_options
@@ -105,6 +111,7 @@ def fit(
     seed: int,
     device: str,
     dtype: str,
+    memory: str | None,
     force: bool,
     dry_run: bool,
     console: Console,
@@ -122,11 +129,14 @@ def fit(
 
     store = Workspace(workspace)
     found = resolve_targets(targets, data_root)
+    overrides += _in_mode(memory)
     job = Job(tuple(found), fold, _load_recipe(recipe, overrides, device, console))
     if dry_run:
+        from augment.backbones.memory import settle_memory
+
         folders = [store.fit_folder(target.key, fold) for target in found]
-        rows = job.describe(folders, make_progress(console.quiet))
-        _print_plan(console, [(rows, job.recipe)], ("backbone", "window", "data", "adapt", "fit"))
+        rows, settled = job.describe(folders, make_progress(console.quiet)), settle_memory(job.recipe, device)
+        _print_plan(console, [(rows, settled)], ("backbone", "window", "data", "adapt", "fit", "memory"))
         return
     from augment.jobs.fit import fit as run_fit
 
@@ -164,6 +174,7 @@ def fit(
 @_seed
 @_device
 @_dtype
+@_memory
 @option(
     "Run",
     "--drop",
@@ -186,6 +197,7 @@ def synthesize(
     seed: int,
     device: str,
     dtype: str,
+    memory: str | None,
     drop: Path | None,
     force: bool,
     dry_run: bool,
@@ -203,15 +215,18 @@ def synthesize(
     from augment.workspace import Workspace
 
     store = Workspace(workspace)
-    jobs = plan_synthesis(targets, data_root, store, fold, recipe, overrides)
+    jobs = plan_synthesis(targets, data_root, store, fold, recipe, overrides + _in_mode(memory))
     drops = plan_drops(drop, jobs, store)
     if dry_run:
+        from augment.backbones.memory import settle_memory
+
         parts = []
         for job in jobs:
             folders = [store.synthetic_folder(t.category.key, job.fold) for t in job.targets]
             rows = job.describe(folders, make_progress(console.quiet))
-            parts.append(([row | {"images": number} for row in rows], job.recipe))
-        _print_plan(console, parts, ("backbone", "window", "data", "synthesize"))
+            settled = settle_memory(job.recipe, device)
+            parts.append(([row | {"images": number} for row in rows], settled))
+        _print_plan(console, parts, ("backbone", "window", "data", "synthesize", "memory"))
         return
     from augment.jobs.synthesize import synthesize as run_synthesize
 
@@ -555,6 +570,11 @@ def _load_recipe(name: str | None, overrides: tuple[str, ...], device: str, cons
         name, line = choose_recipe_name(device)
         console.say(line)
     return load_recipe(name, overrides)
+
+
+def _in_mode(memory: str | None) -> tuple[str, ...]:
+    """--memory as an override, or none."""
+    return () if memory is None else (f"memory.mode={memory}",)
 
 
 def _chosen(key: str, values: tuple) -> list[str]:

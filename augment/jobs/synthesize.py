@@ -9,8 +9,10 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from augment.backbones.backbone import WEIGHTS, Backbone
+from augment.backbones.backbone import Backbone
 from augment.backbones.load import load_backbone
+from augment.backbones.memory import explained_out_of_memory, settle_memory
+from augment.backbones.weights import weights_file
 from augment.data.export import MvtecWriter
 from augment.data.images import file_sha256, read_image
 from augment.data.sample import Target
@@ -76,7 +78,7 @@ def synthesize(
     Args:
         targets: fitted ones.
         n: images a target, 1 to 10000.
-        recipe: sections backbone, window, data and synthesize; the first three as in the fit.
+        recipe: sections backbone, window, data and synthesize, the first three as in the fit; and memory.
         workspace: where the runs live.
         seed: of all randomness.
         fold: the fold of the fit.
@@ -161,7 +163,7 @@ def _fit_of(target: Target, recipe: Recipe, workspace: Workspace, fold: int | st
 
 def _fit_weights(target: Target, fit_run: Run, folder: Path) -> str:
     """The hash of a fit's weights, refusing a set whose images of the target other weights painted."""
-    weights = file_sha256(fit_run.folder / "unet" / WEIGHTS)
+    weights = file_sha256(weights_file(fit_run.folder))
     entries = Manifest(folder / "manifest.jsonl").entries()
     if any(e["defect"] == target.defect and e["weights_sha256"] != weights for e in entries):
         raise WorkspaceError(
@@ -198,20 +200,24 @@ def _synthesize_one(
         if not (_image_id(defect, index) in manifest and writer.has(defect, index))
     ]
     sheet = run.folder / f"sheet_{defect}.png"
+    memory = settle_memory(recipe, device).memory
     if missing or not run.done:
-        run.reopen()
+        run.reopen(memory=asdict(memory))
         writer.write_good(category.train_good, category.test_good)
     planner = Planner.of(target, fit_run, recipe, seed)
     if missing:
-        backbone = load_backbone(recipe.backbone, device, dtype, unet_folder=fit_run.folder)
+        backbone = load_backbone(recipe.backbone, device, dtype, unet_folder=fit_run.folder, memory=memory)
         method = _method(target, fit_run, recipe, backbone)
+        if memory.offload:
+            backbone.park("text_encoder")
         with writing(sheet):
             sheet.unlink(missing_ok=True)  # else one of the images before outlives a kill
         with progress(total=len(numbers), desc=f"synthesize {target.key}", unit="image") as bar:
             bar.update(len(numbers) - len(missing))
             for batch in batches(missing, recipe.synthesize.batch_size):
                 plans = [planner.plan(*slot) for slot, _ in batch]
-                painted = paint(method, [plan.job for plan in plans], recipe)
+                with explained_out_of_memory(memory.mode):
+                    painted = paint(method, [plan.job for plan in plans], recipe)
                 for (slot, is_missing), plan, result in zip(batch, plans, painted, strict=True):
                     if not is_missing:
                         continue
