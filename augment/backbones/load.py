@@ -14,7 +14,7 @@ from augment.backbones.attention_processor import MaskedAttentionProcessor
 from augment.backbones.backbone import Backbone, quiet_libraries
 from augment.backbones.codec import PatchCodec
 from augment.backbones.memory import hold_half
-from augment.backbones.single_file import load_single_file
+from augment.backbones.single_file import LETTERS, load_single_file
 from augment.backbones.sources import BUNDLED, explain, is_checkpoint, origin_of
 from augment.backbones.weights import ADAPTER, detach_adapter, load_adapter
 from augment.devices import choose_device, choose_dtype
@@ -56,6 +56,13 @@ def load_backbone(
     if config.prediction_type is not None:
         scheduler.register_to_config(prediction_type=config.prediction_type)
     _check(config, unet, autoencoder, scheduler)
+    tokenizer, text = parts["tokenizer"], parts["text_encoder"].config
+    if not LETTERS < len(tokenizer) <= text.vocab_size:
+        raise BackboneError(
+            f"The model '{config.model}' cannot be loaded: its tokenizer is missing, or another text "
+            "encoder's. Copy the model's `tokenizer` folder to it, or use another --set backbone.model=..."
+        )
+    tokenizer.model_max_length = min(tokenizer.model_max_length, text.max_position_embeddings)
     unet.set_attn_processor(MaskedAttentionProcessor())
     if unet_folder is not None and (unet_folder / "unet" / ADAPTER).is_file():
         load_adapter(unet.float(), unet_folder)
@@ -75,7 +82,7 @@ def load_backbone(
         unet=unet.to(torch_device, memory_format=torch.channels_last),
         autoencoder=autoencoder.to(torch_device),
         text_encoder=parts["text_encoder"].float().to(torch_device).eval().requires_grad_(False),
-        tokenizer=parts["tokenizer"],
+        tokenizer=tokenizer,
         scheduler=scheduler,
         device=torch_device,
         autocast_dtype=autocast_dtype,
@@ -118,7 +125,7 @@ def _load_parts(config: BackboneConfig, unet_folder: Path | None) -> dict[str, A
                 source, subfolder="scheduler", revision=config.revision
             ),
         }
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise BackboneError(explain(config.model, error)) from error
 
 

@@ -24,6 +24,8 @@ _CLIP, _OPEN_CLIP = "cond_stage_model.transformer.", "cond_stage_model.model."
 _SDXL = "conditioner.embedders."
 _VOCABULARY = "stable-diffusion-v1-5/stable-diffusion-v1-5"  # all versions share it
 
+LETTERS = 256  # transformers gives an empty tokenizer where it finds none; a real one knows every letter
+
 Weights = dict[str, Tensor]
 
 
@@ -181,6 +183,8 @@ def _tokenizer(path: Path, config: BackboneConfig, is_first: bool) -> CLIPTokeni
     try:
         inner = "tokenizer" if not Path(source).is_dir() or (Path(source) / "tokenizer").is_dir() else ""
         tokenizer = CLIPTokenizer.from_pretrained(source, subfolder=inner)
+        if len(tokenizer) <= LETTERS:
+            raise OSError("no vocabulary")
     except (OSError, ValueError) as error:
         raise BackboneError(
             f"'{path}' needs a tokenizer, which no checkpoint holds, and there is none at {source}. Put a "

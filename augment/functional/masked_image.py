@@ -5,7 +5,7 @@ these, it predicts what any U-Net of its kind predicts, knowing more. What that 
 
 - Eq. (5), first term, and Eq. (9)'s pass under C_1: the defect is denoised *with the background in sight*.
   The U-Net may as well be told the background itself: it is given the hole m and the image around it. The
-  hole is grey over whole latent cells before the image is encoded, so that nothing of the defect gets through.
+  hole is grey over whole latent cells before the image is encoded, so nothing of the defect gets through.
 - Eq. (5), second term, Eq. (8), and the pass under C_2: here the background must not be told. Knowing z_0,
   ``eps = (z_t - sqrt(a_t) z_0) / sqrt(1 - a_t)`` needs no learning, so the term would teach nothing; and
   inverting a z_0 the U-Net is told, it would say that there is no noise at any level: Eq. (8) would end in
