@@ -59,7 +59,9 @@ class LoraConfig:
 
     rank: int = 16
     alpha: float | None = None  # the change counts alpha / rank; None: the rank, so that it counts whole
-    targets: tuple[str, ...] = ("to_q", "to_k", "to_v", "to_out.0")  # names of the layers that change
+    targets: tuple[str, ...] = (  # names of the layers that change; without the convolutions it learns half
+        "to_q", "to_k", "to_v", "to_out.0", "conv1", "conv2",
+    )  # fmt: skip
     learning_rate: float = 1e-3  # takes the place of fit.learning_rate
 
 
