@@ -44,7 +44,8 @@ class FitResult:
     Attributes:
         key: DATASET/CATEGORY/DEFECT.
         fold: which fold's images it has seen; "all": every one.
-        folder: the run folder; holds `unet/` (all weights, or a low-rank change), `loss.png`, `sheet.png`, `run.json`, `recipe.yaml`.
+        folder: the run folder; holds `unet/` (all weights, or a low-rank change), `loss.png`, `sheet.png`,
+            `run.json`, `recipe.yaml`.
         seconds: time spent training, all sessions together.
         steps: optimizer steps made.
         loss: mean loss of the last tenth of the steps.
