@@ -25,17 +25,15 @@ def settle_memory(recipe: Recipe, device: str = "auto") -> Recipe:
 
 
 def card_bytes(device: str = "auto") -> int | None:
-    """Memory of the CUDA device, in bytes; None where the model will not run on one."""
+    """Memory of the CUDA device, in bytes, of several (`cuda:0,cuda:1`) the smallest; None: no card."""
     import torch
 
-    if device != "auto" and not device.startswith("cuda"):
-        return None
-    if not torch.cuda.is_available():
+    names = [name.strip() for name in device.split(",")]
+    names = ["cuda" if name == "auto" else name for name in names]
+    if not torch.cuda.is_available() or not all(name.startswith("cuda") for name in names):
         return None
     try:
-        return torch.cuda.get_device_properties(
-            torch.device("cuda" if device == "auto" else device)
-        ).total_memory
+        return min(torch.cuda.get_device_properties(torch.device(name)).total_memory for name in names)
     except (RuntimeError, AssertionError, ValueError):
         return None  # `choose_device` will say what is wrong with the name
 
