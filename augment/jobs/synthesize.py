@@ -218,6 +218,7 @@ def _synthesize_one(
     if missing:
         backbone = load_backbone(recipe.backbone, device, dtype, unet_folder=fit_run.folder)
         method = _method(target, fit_run, recipe, backbone)
+        quality.begin()
         with writing(sheet):
             sheet.unlink(missing_ok=True)  # else one of the images before outlives a kill
         with progress(total=len(numbers), desc=f"synthesize {target.key}", unit="image") as bar:
