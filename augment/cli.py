@@ -56,6 +56,10 @@ _settings = stack(
 )  # fmt: skip
 _seed = option("Run", "--seed", type=click.IntRange(min=0), default=0, help="Same seed, same bytes.")
 _device = option("Run", "--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps.")
+_devices = option(
+    "Run", "--device", default="auto",
+    help="auto, cpu, cuda, cuda:1 or mps; several work together: cuda:0,cuda:1, or all.",
+)  # fmt: skip
 _dtype = option(
     "Run", "--dtype", type=click.Choice(["auto", "float32", "bfloat16", "float16"]), default="auto",
     help="Number format of the model; auto: bfloat16 where the device has it.",
@@ -90,7 +94,7 @@ def main() -> None:
 @_fold_option(["0", "1", "all"], "0", "Which part of the images to learn from; all: hold none out.")
 @_settings
 @_seed
-@_device
+@_devices
 @_dtype
 @_force
 @_dry_run
@@ -162,8 +166,16 @@ def fit(
 @_fold_option(["0", "1", "all"], None, "Only the fits of this fold. [default: every fold that is fitted]")
 @_settings
 @_seed
-@_device
+@_devices
 @_dtype
+@option(
+    "Data",
+    "--masks",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Target masks of your own, white where the defect goes: used in turn, as they are, resized to each "
+    "image. [default: the training masks, changed at random]",
+)
 @option(
     "Run",
     "--drop",
@@ -194,6 +206,7 @@ def synthesize(
     seed: int,
     device: str,
     dtype: str,
+    masks: Path | None,
     drop: Path | None,
     is_filtered: bool | None,
     force: bool,
@@ -211,6 +224,8 @@ def synthesize(
     from augment.progress import make_progress
     from augment.workspace import Workspace
 
+    if masks is not None:
+        overrides += (f"synthesize.masks.folder={json.dumps(str(masks.resolve()))}",)
     store = Workspace(workspace)
     if is_filtered is not None:
         overrides = (*overrides, f"synthesize.filter.enabled={json.dumps(is_filtered)}")
@@ -253,6 +268,8 @@ def synthesize(
     for r in results:
         if r.statement:
             console.say(r.statement)
+    for line in dict.fromkeys(f"{r.key.rpartition('/')[0]}: {r.foreground}" for r in results):
+        console.say(f"{line}; see foreground.png")
     _say_sheets(console, results)
 
 

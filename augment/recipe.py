@@ -20,6 +20,9 @@ import yaml
 from augment.errors import RecipeError, suggest
 from augment.resources import find_recipe
 
+Range = tuple[float, float]
+"""From, to; in a recipe one number stands for both."""
+
 
 @dataclass(frozen=True)
 class BackboneConfig:
@@ -87,9 +90,10 @@ class MaskConfig:
     """Target masks: training masks after random changes, or a folder of the user's own."""
 
     folder: str | None = None  # use these masks instead of the training masks
+    foreground: str = "auto"  # where parts are: found; none: anywhere; a folder of masks named as good images
     flips: bool = True
     rotation: float = 20.0  # degrees, either way, about the image's centre
-    scale: tuple[float, float] = (0.85, 1.15)
+    scale: Range = (0.85, 1.15)
     translation: float = 0.04  # share of the image's side, either way
     elastic: float = 0.5  # strength of the elastic change, 0 = none
     candidates: int = 8  # places tried; the one most like the training defect's is taken; 1: any
@@ -121,9 +125,13 @@ class SynthesizeConfig:
 
     num_inference_steps: int = 20  # DDIM steps, each way
     inversion_calls: int | None = 10  # network calls of the inversion; None: one a step, the paper
-    strength: float = (
-        0.6  # share of the steps, from a real defect's noised window; 1: all, from noise, the paper
+    solver: Literal["ddim", "dpm++2m"] = (
+        "ddim"  # of the defect's steps; the second gets by with a third as many, at levels of its own
     )
+    samples_per_source: int = 1  # consecutive images of one source and target mask, which share an inversion
+    # Noise that a real defect's window starts with, as a share of the steps, drawn for each image: 0.3 keeps
+    # the defect's look, 1 hardly more than its place. One number: that. 1: from noise alone, the paper.
+    strength: Range = (0.3, 1.0)
     temperature: float = (
         0.85  # deviation of the noise a hole starts from; 1 = the paper, less = calmer texture
     )
@@ -144,6 +152,28 @@ class SynthesizeConfig:
     batch_size: int = 8
     masks: MaskConfig = field(default_factory=MaskConfig)
     filter: FilterConfig = field(default_factory=FilterConfig)
+
+    @property
+    def starts_from_examples(self) -> bool:
+        """Whether an image starts from a real defect, rather than from noise alone."""
+        return self.strength[0] < 1
+
+
+@dataclass(frozen=True)
+class SpeedConfig:
+    """How a synthesis uses its device; nothing here changes an image by more than rounding.
+
+    A set begun with other values goes on. What paints in fewer network calls is in `synthesize`:
+    `background`, `inversion_calls`, `samples_per_source`, `solver`.
+    """
+
+    overlap: int = (
+        1  # batches read ahead, and as many waiting to be written, while one is painted; 0: in turn
+    )
+    channels_last: bool = True  # memory order of the U-Net's images
+    half: bool = False  # a half-precision --dtype throughout, norms too, in place of autocast's mixture
+    compile: bool = False  # torch.compile of the U-Net: a minute or more at the start
+    cuda_graph: bool = False  # each call as one captured CUDA graph: for small batches on fast cards
 
 
 @dataclass(frozen=True)
@@ -244,6 +274,7 @@ class Recipe:
     adapt: AdaptConfig = field(default_factory=AdaptConfig)
     fit: FitConfig = field(default_factory=FitConfig)
     synthesize: SynthesizeConfig = field(default_factory=SynthesizeConfig)
+    speed: SpeedConfig = field(default_factory=SpeedConfig)
     benchmark: BenchmarkConfig = field(default_factory=BenchmarkConfig)
     pretrain: PretrainConfig = field(default_factory=PretrainConfig)
 
@@ -341,6 +372,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
             return value
         raise RecipeError(f"'{where}' must be one of {', '.join(map(str, arguments))}, not {value!r}.")
     if origin is tuple:
+        if hint == Range and isinstance(value, int | float) and not isinstance(value, bool):
+            value = (value, value)
         if not isinstance(value, list | tuple):
             raise RecipeError(f"'{where}' must be a list, not {value!r}.")
         if arguments[-1] is Ellipsis:

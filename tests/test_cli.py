@@ -311,6 +311,14 @@ def test_synthesize_without_targets_takes_all_that_is_fitted_with_its_recipe(run
     assert [row["target"] for row in part["plan"]] == ["parts/washer/spot"]
 
 
+def test_synthesize_takes_a_folder_of_target_masks(run, small_category, tmp_path):
+    record_fit(small_category, "scratch")
+    masks = small_category / "ground_truth" / "spot"
+    (part,) = json.loads(run("synthesize", "--masks", masks, "--dry-run", "--json").stdout)
+    assert part["recipe"]["synthesize"]["masks"]["folder"] == str(masks)
+    assert run("synthesize", "--masks", tmp_path / "no such").exit_code == 2
+
+
 def test_benchmark_finds_the_categories_that_have_synthetic_images(run, small_category):
     record_fit(small_category, "scratch")
     folder = Workspace("augment-runs").synthetic_folder("parts/washer", 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +54,7 @@ class Backbone:
         scheduler: the training process (betas, prediction type).
         device: where it runs.
         autocast_dtype: dtype of the network calls (weights stay float32); float32 switches autocast off.
+        runner: what calls the U-Net in place of the plain call (`augment.backbones.speed`); None: nothing.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Backbone:
     scheduler: DDIMScheduler
     device: torch.device
     autocast_dtype: torch.dtype
+    runner: Callable[..., Tensor] | None = None
 
     @property
     def latent_channels(self) -> int:
@@ -163,7 +165,7 @@ class Backbone:
     def predict_noise(
         self,
         z: Tensor,
-        timestep: int,
+        timestep: int | Tensor,
         a_t: Tensor,
         condition: Tensor,
         region: AttentionRegion,
@@ -173,13 +175,13 @@ class Backbone:
 
         Args:
             z: (B, C, h, w) noised latents.
-            timestep: what the network is told.
-            a_t: scalar cumulative product of alphas at that level.
+            timestep: what the network is told, a scalar or (B,).
+            a_t: cumulative product of alphas at that level, a scalar or (B, 1, 1, 1).
             condition: (B, 2 L, d) the concatenation [C_first, C_bg].
             region: where the first prompt rules.
             surroundings: as for `predict`.
         """
-        timesteps = torch.full((len(z),), timestep, device=z.device)
+        timesteps = torch.as_tensor(timestep, device=z.device).expand(len(z))
         output = self.predict(z, timesteps, condition, region, surroundings)
         return predicted_noise(output, z, a_t, self.prediction_type)
 
@@ -208,6 +210,8 @@ class Backbone:
 
     def _call(self, x: Tensor, timesteps: Tensor, condition: Tensor, region: AttentionRegion) -> Tensor:
         """The network itself."""
+        if self.runner is not None:
+            return self.runner(x, timesteps, condition, region).float()
         x = x.contiguous(memory_format=torch.channels_last)
         with self.autocast():
             output = self.unet(x, timesteps, condition, cross_attention_kwargs={"region": region}).sample

@@ -16,7 +16,7 @@ def choose_recipe_name(device: str = "auto") -> tuple[str, str]:
     """
     import torch
 
-    if device not in ("auto",) and not device.startswith("cuda"):
+    if device not in ("auto", "all") and not device.startswith("cuda"):
         return (
             "tiny",
             f"Backbone: the bundled tiny model on {device} (--recipe fast: Stable Diffusion, for GPUs).",

@@ -14,13 +14,16 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from augment.data.images import is_folder, list_images, read_mask
+from augment.data.moves import STAY, Move
 from augment.errors import DataError
 from augment.recipe import MaskConfig
 
 _EIGHT = np.ones((3, 3), dtype=bool)  # a pixel's neighbours, diagonals included
 _SMALLEST_SPECK = 4  # pixels
 _ATTEMPTS = 10
-_LEAST_AREA, _LARGEST_AREA = 0.6, 3.0  # of a target mask, in those of its training mask
+STILL = MaskConfig(flips=False, rotation=0.0, scale=(1.0, 1.0), translation=0.0, elastic=0.0)
+"""Nothing is changed."""
+LEAST_AREA, _LARGEST_AREA = 0.6, 3.0  # of a target mask, in those of its training mask
 
 
 def target_mask(
@@ -86,18 +89,30 @@ def target_place(
     shape: tuple[int, int],
     config: MaskConfig,
     rng: np.random.Generator,
+    move: Move = STAY,
 ) -> TargetPlace:
-    """As `target_mask`, with the way back to the training image."""
+    """As `target_mask`, with the way back to the training image.
+
+    Args:
+        move: from the part in the training image to the part in the image to paint on; the changes are then
+            about the part's middle and along its axis, and `shape` is that of both images.
+    """
     if not len(training_masks):
         raise DataError("There are no training masks to make target masks from.")
     chosen = int(rng.integers(len(training_masks)))
     original = resize_mask(training_masks[chosen], shape)
     x, y = np.meshgrid(np.arange(shape[1], dtype=np.float32), np.arange(shape[0], dtype=np.float32))
     field = np.stack([x, y, np.ones_like(x)], axis=2)
-    for _ in range(_ATTEMPTS):
-        changed, moved = _changed(original, field, config, rng)
+    lifted, from_there = move.lifted(original, field)
+    if not lifted.any():
+        lifted, from_there, move = original, field, STAY
+    for attempt in range(_ATTEMPTS + 1):
+        is_last = attempt == _ATTEMPTS
+        if is_last and move is STAY:
+            break
+        changed, moved = _changed(lifted, from_there, STILL if is_last else config, rng, move)
         changed = _without_specks(changed)
-        if _LEAST_AREA <= changed.sum() / original.sum() <= _LARGEST_AREA:
+        if LEAST_AREA <= changed.sum() / lifted.sum() <= _LARGEST_AREA:
             return TargetPlace(changed, chosen, moved)
     return TargetPlace(original, chosen, field)
 
@@ -194,21 +209,24 @@ def _resize_axis(mask: np.ndarray, new: int, axis: int) -> np.ndarray:
 
 
 def _changed(
-    mask: np.ndarray, field: np.ndarray, config: MaskConfig, rng: np.random.Generator
+    mask: np.ndarray, field: np.ndarray, config: MaskConfig, rng: np.random.Generator, move: Move
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`mask` and `field` after one random change of each kind; the mask may be empty."""
+    """`mask` and `field`, on the move's canvas, after one random change of each kind, in the image; the mask
+    may be empty.
+    """
     A = _albumentations()
-    flip = 0.5 if config.flips else 0.0
+    across, down = (0.5 if config.flips and may else 0.0 for may in move.flips)
     mask, field = _transformed(
         mask,
         field,
         [
-            A.HorizontalFlip(p=flip),
-            A.VerticalFlip(p=flip),
-            A.Affine(rotate=(-config.rotation, config.rotation), p=1),
+            A.HorizontalFlip(p=across),
+            A.VerticalFlip(p=down),
+            A.Affine(rotate=(move.angle - config.rotation, move.angle + config.rotation), p=1),
         ],
         rng,
     )
+    mask, field = move.laid(mask, field)
     if not mask.any():
         return mask, field
     side, corner = _surroundings(mask)

@@ -18,9 +18,11 @@ from augment.data.folds import Fold, split_defect
 from augment.data.images import file_sha256, read_image, read_sample, to_rgb
 from augment.data.references import References
 from augment.data.sample import Sample, Target
+from augment.devices import split_devices
 from augment.errors import BackboneError
 from augment.jobs.adapt import adapt
 from augment.jobs.painting import PaintJob, paint
+from augment.jobs.spread_fit import fit_on_devices
 from augment.jobs.training_loop import finish_run, make_trainer, train_run
 from augment.jobs.training_windows import TrainingWindows
 from augment.methods.base import Method
@@ -84,7 +86,8 @@ def fit(
         workspace: where the runs live.
         seed: of all randomness.
         fold: a fold of the recipe's protocol, or "all".
-        device, dtype: as for `load_backbone`.
+        device: as for `load_backbone`; several, as `cuda:0,cuda:1` or `all`, fit a target each at a time.
+        dtype: as for `load_backbone`.
         force: redo what is done.
         progress: makes progress bars.
 
@@ -93,12 +96,15 @@ def fit(
             works on, missing weights.
     """
     with ExitStack() as locks:
-        runs = []
+        devices, runs = split_devices(device), []
         for target in targets:  # all checks before the first long step
             images = split_defect(target.category, target.defect, recipe.data, fold, progress)
             run = _open_run(target, images, recipe, workspace, seed, fold, force, locks)
             runs.append((target, images, run))
-        return _fit_runs(runs, recipe, workspace, seed, fold, (device, dtype), force, progress)
+        if len(devices) == 1:
+            return _fit_runs(runs, recipe, workspace, seed, fold, (devices[0], dtype), force, progress)
+    shared = {"seed": seed, "fold": fold, "dtype": dtype, "force": force, "progress": progress}
+    return fit_on_devices(devices, targets, recipe, workspace, **shared)
 
 
 def _fit_runs(
@@ -250,7 +256,7 @@ def _preview(target: Target, images: Fold, method: Method, recipe: Recipe, path:
         image = read_image(source.image)
         if image.shape[:2] != mask.shape:
             image = defect  # no normal image of this size: show it on the defect's own
-        example = to_rgb(defect) if recipe.synthesize.strength < 1 else None
+        example = to_rgb(defect) if recipe.synthesize.starts_from_examples else None
         job = PaintJob(image, mask, step_generator(seed, index), example=example)
         painted = paint(method, [job], recipe)[0]
         rows.append({"source": image, "target": mask, "result": painted.image, "refined": painted.mask})

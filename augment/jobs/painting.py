@@ -13,7 +13,7 @@ from scipy import ndimage
 from augment.data.images import to_rgb
 from augment.data.masks import feather
 from augment.data.windows import Window, carry_detail, crop, paste, window_around
-from augment.methods.base import Method
+from augment.methods.base import Generated, Method
 from augment.recipe import Recipe
 
 
@@ -55,31 +55,64 @@ class Painted:
     background_error: float
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """A batch of jobs, cut out and ready for the device: the arguments of `Method.generate`."""
+
+    jobs: Sequence[PaintJob]
+    windows: list[Window]
+    images: torch.Tensor
+    masks: torch.Tensor
+    references: torch.Tensor | None
+    examples: torch.Tensor | None
+
+
 def paint(method: Method, jobs: Sequence[PaintJob], recipe: Recipe) -> list[Painted]:
     """Paint a batch of defects.
 
     Each job works in a window around its mask, resized to the backbone's resolution, and is pasted back at
     the source's own resolution; only pixels inside the refined mask change.
     """
+    prepared = prepare(jobs, recipe)
+    return finish(prepared, generate(method, prepared), recipe)
+
+
+def prepare(jobs: Sequence[PaintJob], recipe: Recipe) -> Prepared:
+    """`paint`, first part: windows, on the CPU."""
     size = recipe.backbone.resolution
     windows = [window_around(job.mask, recipe.window) for job in jobs]
     patches = [crop(to_rgb(job.image), window, size) for job, window in zip(jobs, windows, strict=True)]
     masks = [crop(job.mask, window, size, is_mask=True) for job, window in zip(jobs, windows, strict=True)]
-    generated = method.generate(
+    return Prepared(
+        jobs,
+        windows,
         as_tensor(patches),
         torch.from_numpy(np.stack(masks))[:, None].float(),
-        [job.generator for job in jobs],
         _windows([job.reference for job in jobs], patches, windows, size),
         _windows([job.example for job in jobs], patches, windows, size),
     )
-    pixels = generated.images.movedim(1, -1).cpu().numpy()
+
+
+def generate(method: Method, prepared: Prepared) -> Generated:
+    """`paint`, second part: the model's, on its device; the result is on the CPU."""
+    generators = [job.generator for job in prepared.jobs]
+    generated = method.generate(
+        prepared.images, prepared.masks, generators, prepared.references, prepared.examples
+    )
+    parts = {name: part if part is None else part.cpu() for name, part in vars(generated).items()}
+    return Generated(**parts)
+
+
+def finish(prepared: Prepared, generated: Generated, recipe: Recipe) -> list[Painted]:
+    """`paint`, last part: refined masks and pasting, on the CPU."""
+    pixels = generated.images.movedim(1, -1).numpy()
     bases = None
     if recipe.synthesize.carry_detail and generated.reconstructed is not None:
-        bases = generated.reconstructed.movedim(1, -1).cpu().numpy()
-    starts = None if generated.origin is None else generated.origin.movedim(1, -1).cpu().numpy()
-    refined = generated.refined[:, 0].cpu().numpy() > 0.5
+        bases = generated.reconstructed.movedim(1, -1).numpy()
+    starts = None if generated.origin is None else generated.origin.movedim(1, -1).numpy()
+    refined = generated.refined[:, 0].numpy() > 0.5
     painted = []
-    for i, (job, window) in enumerate(zip(jobs, windows, strict=True)):
+    for i, (job, window) in enumerate(zip(prepared.jobs, prepared.windows, strict=True)):
         whole = np.zeros_like(job.mask)
         whole[window.slices] = _grown(refined[i], window)
         mask = ndimage.binary_fill_holes(whole) & job.mask  # pinholes are no part of a defect's shape

@@ -9,20 +9,20 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from augment.backbones.backbone import WEIGHTS, Backbone
-from augment.backbones.load import load_backbone
+from augment.backbones.backbone import WEIGHTS
 from augment.data.export import MvtecWriter
 from augment.data.images import file_sha256, read_image
 from augment.data.sample import Target
+from augment.devices import split_devices
 from augment.errors import TargetError, WorkspaceError
 from augment.jobs.dropping import Slot, batches, check_drops, drop_images, is_wanted, remove_images
 from augment.jobs.filtering import Filter, limits_path
-from augment.jobs.painting import Painted, paint
+from augment.jobs.foregrounds import show_foreground
+from augment.jobs.painters import Batch, Defect, Painter, make_painter
+from augment.jobs.painting import Painted
 from augment.jobs.planning import Plan, Planner
-from augment.methods.base import Method
 from augment.progress import Progress, no_progress
 from augment.recipe import Recipe
-from augment.registry import METHODS
 from augment.report.pictures import contact_sheet
 from augment.workspace import Drops, Manifest, Rejections, Run, Workspace, locked, sort_lines, wipe, writing
 
@@ -46,6 +46,7 @@ class SynthesisResult:
         left_out: images of which no attempt passed the filter.
         rejected: criterion -> attempts that failed by it.
         statement: a sentence on what the filter did; empty where it is off.
+        foreground: what was taken for the parts, in words; `foreground.png` beside the sheet shows it.
     """
 
     key: str
@@ -56,6 +57,7 @@ class SynthesisResult:
     seconds: float
     skipped: bool
     sheet: Path | None
+    foreground: str
     left_out: int = 0
     rejected: dict[str, int] = field(default_factory=dict)
     statement: str = ""
@@ -88,7 +90,8 @@ def synthesize(
         workspace: where the runs live.
         seed: of all randomness.
         fold: the fold of the fit.
-        device, dtype: as for `load_backbone`.
+        device: as for `load_backbone`; several, as `cuda:0,cuda:1` or `all`, paint together.
+        dtype: as for `load_backbone`.
         force: redo what is there; what was dropped before is forgotten.
         drop: images to take out of the set and paint again, as `crack/0007`; the targets are of one category.
         progress: makes progress bars.
@@ -108,6 +111,7 @@ def synthesize(
                 check_drops(folder, drop, defects)
             if force:
                 _remove_defects(folder, set(defects))
+        painter = locks.enter_context(make_painter(recipe, split_devices(device), dtype))
         results: list[SynthesisResult] = []
         hashes: dict[str, dict[str, str]] = {}
         for target, fit_run in zip(targets, fits, strict=True):
@@ -130,7 +134,7 @@ def synthesize(
                     _fit_weights(each, its_fit, folder)
                 drop_images(run, drop)
             results.append(
-                _synthesize_one(target, n, fit_run, recipe, run, fold, good, (seed, device, dtype), progress)
+                _synthesize_one(target, n, fit_run, recipe, run, fold, good, seed, painter, progress)
             )
         return results
 
@@ -189,11 +193,11 @@ def _synthesize_one(
     run: Run,
     fold: int | str,
     good: dict[str, str],
-    settings: tuple[int, str, str],
+    seed: int,
+    painter: Painter,
     progress: Progress,
 ) -> SynthesisResult:
     """Paint what is missing of one target's images."""
-    seed, device, dtype = settings
     category, defect = target.category, target.defect
     started = time.monotonic()
     drops = Drops(run.folder)
@@ -215,38 +219,39 @@ def _synthesize_one(
     if missing or not run.done:
         run.reopen()
         writer.write_good(category.train_good, category.test_good)
+    show_foreground(planner.foreground, category, run.folder)
     if missing:
-        backbone = load_backbone(recipe.backbone, device, dtype, unet_folder=fit_run.folder)
-        method = _method(target, fit_run, recipe, backbone)
         quality.begin()
         with writing(sheet):
             sheet.unlink(missing_ok=True)  # else one of the images before outlives a kill
         with progress(total=len(numbers), desc=f"synthesize {target.key}", unit="image") as bar:
             bar.update(len(numbers) - len(missing))
+
+            def keep(batch: Batch, plans: list[Plan], painted: list[Painted]) -> None:
+                for (slot, is_missing), plan, result in zip(batch, plans, painted, strict=True):
+                    if not is_missing:
+                        continue
+                    verdict = quality.judge(plan.job.image, result.image, result.mask)
+                    entry = _entry(target, slot, plan, result, recipe, seed, good)
+                    fit_folder = os.path.relpath(fit_run.folder, run.folder)
+                    entry |= {"fit": fit_folder, "weights_sha256": weights, "fold": fold}
+                    entry |= {"scores": verdict.scores, "nearest": verdict.nearest}
+                    if verdict.reasons:
+                        quality.reject(slot, entry, result, verdict)
+                        bar.update(int(quality.attempt(slot[0]) is None))
+                        continue
+                    image, mask = writer.write(defect, slot[0], result.image, result.mask)
+                    entry |= {
+                        "image": str(image.relative_to(run.folder)),
+                        "mask": str(mask.relative_to(run.folder)),
+                    }
+                    failed = quality.failed(slot[0])
+                    manifest.append(entry | ({"rejected": failed} if failed else {}))
+                    bar.update(1)
+
             while waiting:
-                for batch in batches(waiting, recipe.synthesize.batch_size):
-                    plans = [planner.plan(*slot) for slot, _ in batch]
-                    painted = paint(method, [plan.job for plan in plans], recipe)
-                    for (slot, is_missing), plan, result in zip(batch, plans, painted, strict=True):
-                        if not is_missing:
-                            continue
-                        verdict = quality.judge(plan.job.image, result.image, result.mask)
-                        entry = _entry(target, slot, plan, result, recipe, seed, good)
-                        fit_folder = os.path.relpath(fit_run.folder, run.folder)
-                        entry |= {"fit": fit_folder, "weights_sha256": weights, "fold": fold}
-                        entry |= {"scores": verdict.scores, "nearest": verdict.nearest}
-                        if verdict.reasons:
-                            quality.reject(slot, entry, result, verdict)
-                            bar.update(int(quality.attempt(slot[0]) is None))
-                            continue
-                        image, mask = writer.write(defect, slot[0], result.image, result.mask)
-                        entry |= {
-                            "image": str(image.relative_to(run.folder)),
-                            "mask": str(mask.relative_to(run.folder)),
-                        }
-                        failed = quality.failed(slot[0])
-                        manifest.append(entry | ({"rejected": failed} if failed else {}))
-                        bar.update(1)
+                work = batches(waiting, recipe.synthesize.batch_size)
+                painter.paint(Defect(planner, fit_run.folder), work, keep)
                 waiting = wanted()
     if recipe.synthesize.filter.enabled:  # the order of the lines, too, depends on nothing but the numbers
         sort_lines(manifest.path, defect)
@@ -257,7 +262,7 @@ def _synthesize_one(
     if count and (missing or not sheet.exists()):
         _draw_sheet(planner, manifest, run.folder, sheet)
     seconds = time.monotonic() - started
-    run.finish()
+    run.finish(foreground=planner.foreground.record())
     return SynthesisResult(
         key=target.key,
         fold=fold,
@@ -270,15 +275,7 @@ def _synthesize_one(
         left_out=len(left_out),
         rejected=quality.counts(),
         statement=quality.statement(numbers, left_out),
-    )
-
-
-def _method(target: Target, fit_run: Run, recipe: Recipe, backbone: Backbone) -> Method:
-    """The method that was fitted, with the fit's own prompts."""
-    fitted = Recipe.read(fit_run.folder / "recipe.yaml").fit
-    category = target.category
-    return METHODS.get(fitted.method)(
-        backbone, category.words, category.defect_words[target.defect], fitted, recipe.synthesize
+        foreground=str(planner.foreground),
     )
 
 

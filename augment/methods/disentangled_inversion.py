@@ -11,7 +11,14 @@ from torch import Tensor
 
 from augment.backbones.attention_processor import AttentionRecorder, AttentionRegion, stack_regions
 from augment.backbones.backbone import Backbone
-from augment.functional.ddim import Schedule, generate_defect, invert_background, noised_background
+from augment.backbones.once import Once, each_row, row_keys
+from augment.functional.ddim import (
+    Schedule,
+    even_in_log_snr,
+    generate_defect,
+    invert_background,
+    noised_background,
+)
 from augment.functional.inpainting import Surroundings
 from augment.functional.losses import region_error
 from augment.functional.masks import (
@@ -35,6 +42,7 @@ class DisentangledInversion:
         C_2: (2 L, d) the background conditioning [C_m, C_bg].
         C_3: (2 L, d) [C_bg, C_bg], what `contrast` and guidance compare C_1 with.
         paints_defect: the two prompts differ; where they do not, holes are refilled with good surface.
+        sources: remembers inversions, where several images are painted from each; else None.
         content: (2 L,) bool, the words only one of C_def and C_bg has (all words, where they are equal).
     """
 
@@ -56,6 +64,8 @@ class DisentangledInversion:
         self.content = torch.cat(
             [only_defect if only_defect.any() else defect_prompt.content, background.content]
         )
+        shared = synthesize.samples_per_source
+        self.sources = Once(max(1, synthesize.batch_size // shared), 2) if shared > 1 else None
 
     def loss(self, batch: TrainingBatch, generator: torch.Generator) -> Tensor:
         """Eq. (5) on one batch, all conditionings in one forward.
@@ -129,21 +139,28 @@ class DisentangledInversion:
         Differs from the paper for an inpainting U-Net: it paints the defect as a change of good surface,
         which is the normal image itself where no other reference is given. With `strength` below 1 it starts
         from a real defect (see `generate_defect`), for an inpainting U-Net also as what the hole most likely
-        holds: it then varies and fits in a real defect rather than inventing one. `start: random` is the
-        ablation without Eq. (8): see `noised_background`.
+        holds: it then varies and fits in a real defect rather than inventing one. How far it may stray is
+        drawn for each image between the two values of `strength`; all take as many steps. `start: random` is
+        the ablation without Eq. (8): see `noised_background`. Images of one source, mask and strength share
+        its inversion where the recipe's `samples_per_source` lets them meet.
         """
         backbone, config = self.backbone, self.synthesize
+        shown = config.carry_detail or config.refinement == "difference"  # what the codec alone makes of it
+        starts_within = examples is not None and config.starts_from_examples
+        shares = _drawn(config.strength, generators) if starts_within else [1.0] * len(generators)
+        once = each_row
+        if self.sources is not None:
+            once = self.sources.rows(list(zip(row_keys(images, masks), shares, strict=True)))
         masks = masks.to(backbone.device)
-        z_0 = backbone.encode_images(images)
+        z_0 = once("z_0", backbone.encode_images, images)
         m = latent_mask(masks, z_0.shape[-2:], self.fit.mask_dilation)
         noise = torch.stack([torch.randn(z_0.shape[1:], generator=g) for g in generators]).to(z_0)
         eps = config.temperature * noise  # differs from the paper, where it is 1
-        schedule, example = backbone.schedule(config.num_inference_steps), None
+        schedule, example = self._schedule(shares), None
         reference = z_0 if references is None else backbone.encode_images(references)
         origin = None if references is None else reference
         known = backbone.surroundings(z_0, m, reference, of_defect=self.paints_defect)
-        if examples is not None and config.strength < 1:
-            schedule = schedule.first(max(1, round(config.strength * schedule.steps)))
+        if starts_within:
             example = origin = backbone.encode_images(examples)
             if backbone.is_inpainting:  # the best guess is the example, moved to meet the surroundings
                 known = backbone.surroundings(z_0, m, example, of_defect=False)
@@ -155,11 +172,26 @@ class DisentangledInversion:
         else:
             calls = config.inversion_calls or config.num_inference_steps
             stride = max(1, round(config.num_inference_steps / calls))
-            trajectory = invert_background(passes.background, z_0, m, schedule, stride)  # Eq. (8)
+
+            def invert(z_0: Tensor, m: Tensor, rows: Tensor) -> list[Tensor]:
+                levels = schedule.rows(rows)
+                background = _Passes(self, None, m, levels).background
+                return invert_background(background, z_0, m, levels, stride)  # Eq. (8)
+
+            trajectory = once("trajectory", invert, z_0, m, torch.arange(len(z_0)))
         z = generate_defect(
-            passes.defect, passes.background, trajectory, m, eps, schedule, config.background, example
+            passes.defect,
+            passes.background,
+            trajectory,
+            m,
+            eps,
+            schedule,
+            config.background,
+            example,
+            config.solver,
         )  # Eq. (9)
-        generated, reconstructed = backbone.decode_latents(z), backbone.decode_latents(z_0)
+        generated = backbone.decode_latents(z)
+        reconstructed = once("reconstructed", backbone.decode_latents, z_0) if shown else None
 
         if config.refinement == "none":
             refined = masks.float()
@@ -172,8 +204,31 @@ class DisentangledInversion:
         refined, fell_back = or_target(refined, masks, config.minimum_refined_share)
         gap = mask_latents(z - z_0, m).square().sum(dim=(1, 2, 3))
         cells = (1 - m).sum(dim=(1, 2, 3)).clamp(min=1) * z_0.shape[1]
-        started = None if origin is None else backbone.decode_latents(origin)
+        carries = config.carry_detail and origin is not None
+        started = backbone.decode_latents(origin) if carries else None
         return Generated(generated, refined, fell_back, (gap / cells).sqrt(), reconstructed, started)
+
+    def _schedule(self, shares: list[float]) -> Schedule:
+        """The levels of a batch, each image's the cleaner end, of its share, of the recipe's."""
+        config, alphas = self.synthesize, self.backbone.alphas_cumprod
+        whole = self.backbone.schedule(config.num_inference_steps)
+        steps = whole.steps
+        if min(shares) < 1:  # as many for all, so that they share their calls
+            steps = max(1, round(sum(config.strength) / 2 * whole.steps))
+        levels = {share: whole.up_to(share, steps, alphas) for share in set(shares)}
+        if config.solver != "ddim":  # the inversion visits the same levels
+            levels = {share: even_in_log_snr(each, alphas) for share, each in levels.items()}
+        if len(levels) == 1:
+            return levels[shares[0]]
+        return Schedule.of_each([levels[share] for share in shares])
+
+
+def _drawn(strength: tuple[float, float], generators: list[torch.Generator]) -> list[float]:
+    """A strength for each image, from its own randomness where there is a choice."""
+    low, high = strength
+    if low == high:
+        return [low] * len(generators)
+    return [low + (high - low) * float(torch.rand((), generator=g, dtype=torch.float64)) for g in generators]
 
 
 class _Passes:
