@@ -224,6 +224,7 @@ def _synthesize_one(
         writer.write_good(category.train_good, category.test_good)
     show_foreground(planner.foreground, category, run.folder)
     if missing:
+        quality.begin()
         with writing(sheet):
             sheet.unlink(missing_ok=True)  # else one of the images before outlives a kill
         with progress(total=len(numbers), desc=f"synthesize {target.key}", unit="image") as bar:
