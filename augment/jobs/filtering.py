@@ -43,7 +43,7 @@ class Filter:
     Args:
         planner: of the defect.
         config: of the filter.
-        folder: the run folder of the set; `limits_DEFECT.json` is written there.
+        folder: the run folder of the set.
     """
 
     def __init__(self, planner: Planner, config: FilterConfig, folder: Path):
@@ -54,9 +54,8 @@ class Filter:
     @cached_property
     def limits(self) -> Limits:
         """What an image must have; found on first use."""
-        limits = Limits.of(self.planner.training, self.planner.target.category.train_good, self.config.margin)
-        atomic_write_json(limits_path(self.folder, self.defect), asdict(limits))
-        return limits
+        good = self.planner.target.category.train_good
+        return Limits.of(self.planner.training, good, self.config.margin)
 
     @cached_property
     def _real(self) -> list[np.ndarray]:
@@ -70,6 +69,11 @@ class Filter:
         if len(failed) >= self.config.attempts:
             return None
         return failed[-1]["attempt"] + 1 if failed else first
+
+    def begin(self) -> None:
+        """Write the limits to `limits_DEFECT.json` in the set's folder, where the filter is on."""
+        if self.config.enabled:
+            atomic_write_json(limits_path(self.folder, self.defect), asdict(self.limits))
 
     def judge(self, source: np.ndarray, image: np.ndarray, mask: np.ndarray) -> Verdict:
         """Score an image and, where the filter is on, hold it against the limits.
