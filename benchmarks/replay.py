@@ -19,7 +19,7 @@ import torch
 
 from augment.backbones.load import load_backbone
 from augment.data.images import read_image, read_sample, to_rgb
-from augment.data.masks import target_mask
+from augment.data.target_place import target_mask
 from augment.data.targets import resolve_targets
 from augment.data.windows import crop, window_around
 from augment.jobs.painting import PaintJob, as_tensor, paint

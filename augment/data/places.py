@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
-from augment.data.masks import TargetPlace, resize_mask, target_place
+from augment.data.masks import resize_mask
+from augment.data.target_place import TargetPlace, target_place
 from augment.recipe import MaskConfig
 
 _SIDE = 160  # longer side at which places are compared, pixels
