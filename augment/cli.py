@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from augment.cli_formats import export, import_
+from augment.cli_reproduce import reproduce
 from augment.console import Commands, Console, option, output_options, stack
 from augment.processor import avoid_slow_sort
 
@@ -32,6 +33,19 @@ def _numbers(ctx: click.Context, parameter: click.Parameter, value: str | None) 
             "expected whole numbers with commas between, as in 0,25,100.", ctx, parameter
         )
     return numbers
+
+
+def _limits(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    fewest, _, most = value.partition("-")
+    try:
+        limits = int(fewest), int(most or fewest)
+    except ValueError:
+        limits = (0, 0)
+    if not 1 <= limits[0] <= limits[1]:
+        raise click.BadParameter("expected a number, or the fewest and the most, as in 1-3.", ctx, parameter)
+    return limits
 
 
 def _fold_option(choices: list[str], default: str | None, text: str) -> Callable:
@@ -59,6 +73,10 @@ _device = option("Run", "--device", default="auto", help="auto, cpu, cuda, cuda:
 _dtype = option(
     "Run", "--dtype", type=click.Choice(["auto", "float32", "bfloat16", "float16"]), default="auto",
     help="Number format of the model; auto: bfloat16 where the device has it.",
+)  # fmt: skip
+_full_frame = option(
+    "Settings", "--full-frame", is_flag=True,
+    help="Work on whole images, not on windows around the defect: for logical anomalies.",
 )  # fmt: skip
 _force = option("Run", "--force", is_flag=True, help="Redo what is done, or was done with other settings.")
 _dry_run = option("Run", "--dry-run", is_flag=True, help="Print the resolved plan and run nothing.")
@@ -89,6 +107,7 @@ def main() -> None:
 @_workspace
 @_fold_option(["0", "1", "all"], "0", "Which part of the images to learn from; all: hold none out.")
 @_settings
+@_full_frame
 @_seed
 @_device
 @_dtype
@@ -102,6 +121,7 @@ def fit(
     fold: int | str,
     recipe: str | None,
     overrides: tuple[str, ...],
+    full_frame: bool,
     seed: int,
     device: str,
     dtype: str,
@@ -122,6 +142,7 @@ def fit(
 
     store = Workspace(workspace)
     found = resolve_targets(targets, data_root)
+    overrides += ("window.full_frame=true",) * full_frame
     job = Job(tuple(found), fold, _load_recipe(recipe, overrides, device, console))
     if dry_run:
         folders = [store.fit_folder(target.key, fold) for target in found]
@@ -161,6 +182,14 @@ def fit(
 @_workspace
 @_fold_option(["0", "1", "all"], None, "Only the fits of this fold. [default: every fold that is fitted]")
 @_settings
+@option(
+    "Settings",
+    "--defects-per-image",
+    metavar="N|N-M",
+    callback=_limits,
+    help="How many defects an image gets, drawn for each. [default: the recipe's, 1]",
+)
+@_full_frame
 @_seed
 @_device
 @_dtype
@@ -183,6 +212,8 @@ def synthesize(
     fold: int | str | None,
     recipe: str | None,
     overrides: tuple[str, ...],
+    defects_per_image: tuple[int, int] | None,
+    full_frame: bool,
     seed: int,
     device: str,
     dtype: str,
@@ -203,6 +234,9 @@ def synthesize(
     from augment.workspace import Workspace
 
     store = Workspace(workspace)
+    if defects_per_image is not None:
+        overrides += (f"synthesize.defects_per_image={list(defects_per_image)}",)
+    overrides += ("window.full_frame=true",) * full_frame
     jobs = plan_synthesis(targets, data_root, store, fold, recipe, overrides)
     drops = plan_drops(drop, jobs, store)
     if dry_run:
@@ -540,6 +574,7 @@ def pretrain(
 
 main.add_command(import_)
 main.add_command(export)
+main.add_command(reproduce)
 
 
 # --- printing --------------------------------------------------------------------------------------

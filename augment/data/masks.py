@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,20 @@ def read_mask_folder(folder: Path) -> list[np.ndarray]:
             f"The mask folder {folder} holds no masks: expected png, jpg, bmp or tif files in it."
         )
     return masks
+
+
+class PackedMasks(Sequence[np.ndarray]):
+    """Masks, bool (H, W) of any sizes, held at one bit a pixel."""
+
+    def __init__(self, masks: Iterable[np.ndarray]):
+        self._masks = [(mask.shape, np.packbits(mask)) for mask in masks]
+
+    def __getitem__(self, number: int) -> np.ndarray:
+        shape, bits = self._masks[number]
+        return np.unpackbits(bits, count=shape[0] * shape[1]).view(bool).reshape(shape)
+
+    def __len__(self) -> int:
+        return len(self._masks)
 
 
 def random_mask(

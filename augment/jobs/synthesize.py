@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from augment.backbones.backbone import WEIGHTS, Backbone
@@ -15,9 +14,11 @@ from augment.data.export import MvtecWriter
 from augment.data.images import file_sha256, read_image
 from augment.data.sample import Target
 from augment.errors import TargetError, WorkspaceError
-from augment.jobs.dropping import Slot, batches, check_drops, drop_images, is_wanted, remove_images
-from augment.jobs.painting import Painted, paint
-from augment.jobs.planning import Plan, Planner
+from augment.jobs.dropping import batches, check_drops, drop_images, is_wanted, remove_images
+from augment.jobs.painting import Painted
+from augment.jobs.planning import Planner
+from augment.jobs.provenance import Provenance
+from augment.jobs.several import paint_in_turn
 from augment.methods.base import Method
 from augment.progress import Progress, no_progress
 from augment.recipe import Recipe
@@ -119,7 +120,7 @@ def synthesize(
             run = Run.open(folder, recipe, _SECTIONS, seed, sources=good, extra=extra)
             if drop and not results:
                 for each, its_fit in zip(targets, fits, strict=True):
-                    _fit_weights(each, its_fit, folder)
+                    _refuse_other_weights(each, its_fit, folder)
                 drop_images(run, drop)
             results.append(
                 _synthesize_one(target, n, fit_run, recipe, run, fold, good, (seed, device, dtype), progress)
@@ -150,6 +151,9 @@ def _fit_of(target: Target, recipe: Recipe, workspace: Workspace, fold: int | st
         state = "is not fitted" if run is None else "is fitted only in part"
         raise TargetError(f"{target.key} {state} in {workspace.root} (fold {fold}). Run: {command}")
     fitted = Recipe.read(folder / "recipe.yaml")
+    # A fit may paint whole frames, whatever windows it has learnt from.
+    window = replace(fitted.window, full_frame=recipe.window.full_frame)
+    fitted = replace(fitted, window=window)
     for section in ("backbone", "window", "data"):
         if getattr(fitted, section) != getattr(recipe, section):
             raise WorkspaceError(
@@ -159,8 +163,8 @@ def _fit_of(target: Target, recipe: Recipe, workspace: Workspace, fold: int | st
     return run
 
 
-def _fit_weights(target: Target, fit_run: Run, folder: Path) -> str:
-    """The hash of a fit's weights, refusing a set whose images of the target other weights painted."""
+def _refuse_other_weights(target: Target, fit_run: Run, folder: Path) -> None:
+    """Raise if a set holds images of the target that other weights than its fit's painted."""
     weights = file_sha256(fit_run.folder / "unet" / WEIGHTS)
     entries = Manifest(folder / "manifest.jsonl").entries()
     if any(e["defect"] == target.defect and e["weights_sha256"] != weights for e in entries):
@@ -168,7 +172,6 @@ def _fit_weights(target: Target, fit_run: Run, folder: Path) -> str:
             f"{folder} holds images of {target.key} that an earlier fit painted. Redo them with --force, "
             "or choose another --workspace."
         )
-    return weights
 
 
 def _synthesize_one(
@@ -190,7 +193,7 @@ def _synthesize_one(
     remove_images(run.folder, lambda entry: entry["defect"] != defect or is_wanted(entry, drops))
     writer, manifest = MvtecWriter(run.folder, category.name), Manifest(run.folder / "manifest.jsonl")
 
-    weights = _fit_weights(target, fit_run, run.folder)
+    _refuse_other_weights(target, fit_run, run.folder)
     numbers = sorted({*range(n), *drops.indices(defect)})
     missing = [
         (index, drops.attempt(_image_id(defect, index)))
@@ -204,25 +207,21 @@ def _synthesize_one(
     planner = Planner.of(target, fit_run, recipe, seed)
     if missing:
         backbone = load_backbone(recipe.backbone, device, dtype, unet_folder=fit_run.folder)
-        method = _method(target, fit_run, recipe, backbone)
+        method = fitted_method(target, fit_run, recipe, backbone)
+        provenance = Provenance.of(target, run, fit_run, recipe, backbone)
         with writing(sheet):
             sheet.unlink(missing_ok=True)  # else one of the images before outlives a kill
         with progress(total=len(numbers), desc=f"synthesize {target.key}", unit="image") as bar:
             bar.update(len(numbers) - len(missing))
             for batch in batches(missing, recipe.synthesize.batch_size):
                 plans = [planner.plan(*slot) for slot, _ in batch]
-                painted = paint(method, [plan.job for plan in plans], recipe)
-                for (slot, is_missing), plan, result in zip(batch, plans, painted, strict=True):
+                painted = paint_in_turn(method, [plan.pieces for plan in plans], recipe)
+                for (slot, is_missing), plan, pieces in zip(batch, plans, painted, strict=True):
                     if not is_missing:
                         continue
+                    result = Painted.of(plan.image(), pieces)
                     image, mask = writer.write(defect, slot[0], result.image, result.mask)
-                    entry = _entry(target, slot, plan, result, recipe, seed, good)
-                    entry |= {
-                        "image": str(image.relative_to(run.folder)),
-                        "mask": str(mask.relative_to(run.folder)),
-                    }
-                    fit_folder = os.path.relpath(fit_run.folder, run.folder)
-                    manifest.append(entry | {"fit": fit_folder, "weights_sha256": weights, "fold": fold})
+                    manifest.append(provenance.entry(slot, plan, result, image, mask))
                     bar.update(1)
     count = sum(1 for entry in manifest.entries() if entry["defect"] == defect)
     if missing or not sheet.exists():
@@ -241,39 +240,13 @@ def _synthesize_one(
     )
 
 
-def _method(target: Target, fit_run: Run, recipe: Recipe, backbone: Backbone) -> Method:
+def fitted_method(target: Target, fit_run: Run, recipe: Recipe, backbone: Backbone) -> Method:
     """The method that was fitted, with the fit's own prompts."""
     fitted = Recipe.read(fit_run.folder / "recipe.yaml").fit
     category = target.category
     return METHODS.get(fitted.method)(
         backbone, category.words, category.defect_words[target.defect], fitted, recipe.synthesize
     )
-
-
-def _entry(
-    target: Target, slot: Slot, plan: Plan, result: Painted, recipe: Recipe, seed: int, good: dict[str, str]
-) -> dict:
-    """The manifest line of one image, but for its paths."""
-    index, attempt = slot
-    return {
-        "id": _image_id(target.defect, index),
-        "defect": target.defect,
-        "index": index,
-        "attempt": attempt,
-        "seed": seed,
-        "source": str(plan.source),
-        "source_sha256": good[str(plan.source)],
-        "mask_source": plan.mask_source,
-        "window": asdict(result.window),
-        "target_pixels": int(plan.job.mask.sum()),
-        "refined_pixels": int(result.mask.sum()),
-        "refinement": "none (fell back to the target mask)"
-        if result.fell_back
-        else recipe.synthesize.refinement,
-        "background_error": round(result.background_error, 6),
-        "model": recipe.backbone.model,
-        "recipe": recipe.name,
-    }
 
 
 def _image_id(defect: str, index: int) -> str:
@@ -286,8 +259,8 @@ def _draw_sheet(planner: Planner, manifest: Manifest, folder: Path, path: Path) 
     entries = sorted((e for e in manifest.entries() if e["defect"] == defect), key=lambda e: e["index"])
     rows, captions = [], []
     for entry in entries[:_SHEET]:
-        job = planner.plan(entry["index"], entry.get("attempt", 0)).job
+        plan = planner.plan(entry["index"], entry.get("attempt", 0))
         result, refined = read_image(folder / entry["image"]), read_image(folder / entry["mask"]) > 0
-        rows.append({"source": job.image, "target": job.mask, "result": result, "refined": refined})
+        rows.append({"source": plan.image(), "target": plan.mask, "result": result, "refined": refined})
         captions.append(f"{entry['id']}, on {Path(entry['source']).name}")
     contact_sheet(rows, path, captions)

@@ -113,7 +113,9 @@ class TrainingWindows:
         for sample in samples:
             image = to_rgb(read_image(sample.image))
             for _ in range(count):
-                window = random_window(image.shape[:2], recipe.window.minimum, rng)
+                shape = image.shape[:2]
+                whole = Window(0, 0, *shape) if recipe.window.full_frame else None
+                window = whole or random_window(shape, recipe.window.minimum, rng)
                 cuts.append(_good_cut(sample, image, window, references, size, recipe.fit, rng))
         found = _encode(backbone, cuts, recipe.fit.mask_dilation)
         return cls(found.none(), found)
