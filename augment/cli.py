@@ -38,9 +38,9 @@ def _numbers(ctx: click.Context, parameter: click.Parameter, value: str | None) 
 def _limits(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, int] | None:
     if value is None:
         return None
-    fewest, _, most = value.partition("-")
+    fewest, dash, most = value.partition("-")
     try:
-        limits = int(fewest), int(most or fewest)
+        limits = int(fewest), int(most if dash else fewest)
     except ValueError:
         limits = (0, 0)
     if not 1 <= limits[0] <= limits[1]:

@@ -84,7 +84,6 @@ def _licence(card: Path) -> str | None:
     return None if name is None else str(name)
 
 
-@functools.cache
 def _parts_sha256(folder: Path) -> str:
     """Hash of what `load_backbone` reads of a folder, the U-Net apart."""
     lines = []
@@ -93,5 +92,13 @@ def _parts_sha256(folder: Path) -> str:
         chosen = [path for path in files if path.suffix in _SUFFIXES]
         if not any(path.suffix == ".safetensors" for path in chosen):
             chosen += [path for path in files if path.suffix == ".bin"]
-        lines += [f"{part}/{path.name} {file_sha256(path)}\n" for path in sorted(chosen)]
+        for path in sorted(chosen):
+            stat = path.stat()
+            lines.append(f"{part}/{path.name} {_sha256(path, stat.st_size, stat.st_mtime_ns)}\n")
     return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+@functools.cache
+def _sha256(path: Path, size: int, changed: int) -> str:
+    """Of a file, read once for all targets of a call."""
+    return file_sha256(path)
