@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
 
 from augment.backbones.backbone import WEIGHTS, Backbone
 from augment.backbones.load import load_backbone
@@ -257,10 +259,13 @@ def _draw_sheet(planner: Planner, manifest: Manifest, folder: Path, path: Path) 
     """The contact sheet of a defect's first images, from what was written."""
     defect = planner.target.defect
     entries = sorted((e for e in manifest.entries() if e["defect"] == defect), key=lambda e: e["index"])
-    rows, captions = [], []
-    for entry in entries[:_SHEET]:
-        plan = planner.plan(entry["index"], entry.get("attempt", 0))
-        result, refined = read_image(folder / entry["image"]), read_image(folder / entry["mask"]) > 0
-        rows.append({"source": plan.image(), "target": plan.mask, "result": result, "refined": refined})
-        captions.append(f"{entry['id']}, on {Path(entry['source']).name}")
-    contact_sheet(rows, path, captions)
+    entries = entries[:_SHEET]
+    captions = [f"{entry['id']}, on {Path(entry['source']).name}" for entry in entries]
+
+    def rows() -> Iterator[dict[str, np.ndarray]]:
+        for entry in entries:
+            plan = planner.plan(entry["index"], entry.get("attempt", 0))
+            result, refined = read_image(folder / entry["image"]), read_image(folder / entry["mask"]) > 0
+            yield {"source": plan.image(), "target": plan.mask, "result": result, "refined": refined}
+
+    contact_sheet(rows(), path, captions)
