@@ -2,15 +2,15 @@
 
     python benchmarks/large_image.py --csv benchmarks/results/large_image.csv
 
-Renders a texture with a spot of 20 px in both sizes, and in a third, small one to warm up with. Each is fitted
-(`fit.steps` 1: what is looked at is the way of the images) and painted (`-n 1`) by the bundled model, in a
-process of its own. Time is the CPU's, but for what is spent in reading, hashing and writing files and in
+Renders a texture with a spot of 20 px in both sizes, and in a third, small one to warm up with. Each is
+fitted (`fit.steps` 1: what is looked at is the way of the images) and painted (`-n 1`) by the bundled model, in
+a process of its own. Time is the CPU's, but for what is spent in reading, hashing and writing files and in
 loading the model. Memory is the process's peak; beside it stands that of a process which, with the same
 loaded, reads what one image needs and writes it.
 
-The bar is for painting: with the large image the same time within 20 % and, what reading and writing add taken
-off, the same peak within 10 %. Exits with 1 where it is missed. A fit also looks for the like of each defect in
-the good images, within a share of their size; its figures are shown beside. Needs Unix.
+The bar is for painting: with the large image the same time within 20 % and, what reading and writing add
+taken off, the same peak within 10 %. Exits with 1 where it is missed. A fit also looks for the like of each
+defect in the good images, within a share of their size; its figures are shown beside. Needs Unix.
 """
 
 from __future__ import annotations
