@@ -3,8 +3,8 @@
     python benchmarks/large_image.py --csv benchmarks/results/large_image.csv
 
 Renders a texture with a spot of 20 px in both sizes, and in a third, small one to warm up with. Each is
-fitted (`fit.steps` 1: what is looked at is the way of the images) and painted (`-n 1`) by the bundled model, in
-a process of its own. Time is the CPU's, but for what is spent in reading, hashing and writing files and in
+fitted (`fit.steps` 1: what is looked at is the way of the images) and painted (`-n 1`) by the bundled model,
+in a process of its own. Time is the CPU's, but for what is spent in reading, hashing and writing files and in
 loading the model. Memory is the process's peak; beside it stands that of a process which, with the same
 loaded, reads what one image needs and writes it.
 
