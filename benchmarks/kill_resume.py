@@ -8,8 +8,8 @@ SIGKILL, else by SIGINT (Ctrl-C); in turn at a random time and right before a ra
 (a file opened for writing, renamed or removed), where a time seldom falls. After each stop every file under
 its own name must be whole; at the end all must be those of the unbroken run, and no others. Only this may
 differ: in run.json, when a run was begun and finished, and the seconds it took; there and in manifests the
-commit, should one be made meanwhile; and lock files, which mean nothing once their process is gone. Exits with
-1 where anything else does.
+commit, should one be made meanwhile; and lock files, which mean nothing once their process is gone. Exits
+with 1 where anything else does.
 
 The processes are real, but are forked from this one, which has the libraries loaded: that takes longer than
 the work. Needs Unix.
