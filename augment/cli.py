@@ -70,6 +70,10 @@ _settings = stack(
 )  # fmt: skip
 _seed = option("Run", "--seed", type=click.IntRange(min=0), default=0, help="Same seed, same bytes.")
 _device = option("Run", "--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps.")
+_devices = option(
+    "Run", "--device", default="auto",
+    help="auto, cpu, cuda, cuda:1 or mps; several work together: cuda:0,cuda:1, or all.",
+)  # fmt: skip
 _dtype = option(
     "Run", "--dtype", type=click.Choice(["auto", "float32", "bfloat16", "float16"]), default="auto",
     help="Number format of the model; auto: bfloat16 where the device has it.",
@@ -77,6 +81,11 @@ _dtype = option(
 _full_frame = option(
     "Settings", "--full-frame", is_flag=True,
     help="Work on whole images, not on windows around the defect: for logical anomalies.",
+)  # fmt: skip
+_memory = option(
+    "Run", "--memory", type=click.Choice(["auto", "8gb", "12gb", "24gb", "max"]), default=None,
+    help="Room on the GPU for a Stable Diffusion; auto: what the card has. Smaller is slower, not worse, but "
+    "below 24gb a fit learns a LoRA where the recipe does not say otherwise. [default: the recipe's]",
 )  # fmt: skip
 _force = option("Run", "--force", is_flag=True, help="Redo what is done, or was done with other settings.")
 _dry_run = option("Run", "--dry-run", is_flag=True, help="Print the resolved plan and run nothing.")
@@ -109,8 +118,9 @@ def main() -> None:
 @_settings
 @_full_frame
 @_seed
-@_device
+@_devices
 @_dtype
+@_memory
 @_force
 @_dry_run
 @output_options
@@ -125,6 +135,7 @@ def fit(
     seed: int,
     device: str,
     dtype: str,
+    memory: str | None,
     force: bool,
     dry_run: bool,
     console: Console,
@@ -143,11 +154,14 @@ def fit(
     store = Workspace(workspace)
     found = resolve_targets(targets, data_root)
     overrides += ("window.full_frame=true",) * full_frame
+    overrides += _in_mode(memory)
     job = Job(tuple(found), fold, _load_recipe(recipe, overrides, device, console))
     if dry_run:
+        from augment.backbones.memory import settle_memory
+
         folders = [store.fit_folder(target.key, fold) for target in found]
-        rows = job.describe(folders, make_progress(console.quiet))
-        _print_plan(console, [(rows, job.recipe)], ("backbone", "window", "data", "adapt", "fit"))
+        rows, settled = job.describe(folders, make_progress(console.quiet)), settle_memory(job.recipe, device)
+        _print_plan(console, [(rows, settled)], ("backbone", "window", "data", "adapt", "fit", "memory"))
         return
     from augment.jobs.fit import fit as run_fit
 
@@ -191,8 +205,17 @@ def fit(
 )
 @_full_frame
 @_seed
-@_device
+@_devices
 @_dtype
+@_memory
+@option(
+    "Data",
+    "--masks",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Target masks of your own, white where the defect goes: used in turn, as they are, resized to each "
+    "image. [default: the training masks, changed at random]",
+)
 @option(
     "Run",
     "--drop",
@@ -200,6 +223,14 @@ def fit(
     metavar="LIST",
     help="Take the images this file lists (one a line, as crack/0007) out of the set, and paint others in "
     "their place. See `augment report`.",
+)
+@option(
+    "Settings",
+    "--filter/--no-filter",
+    "is_filtered",
+    default=None,
+    show_default=False,
+    help="Score every image and paint those again that fail. [default: the recipe's]",
 )
 @_force
 @_dry_run
@@ -217,7 +248,10 @@ def synthesize(
     seed: int,
     device: str,
     dtype: str,
+    memory: str | None,
+    masks: Path | None,
     drop: Path | None,
+    is_filtered: bool | None,
     force: bool,
     dry_run: bool,
     console: Console,
@@ -233,19 +267,27 @@ def synthesize(
     from augment.progress import make_progress
     from augment.workspace import Workspace
 
+    if masks is not None:
+        overrides += (f"synthesize.masks.folder={json.dumps(str(masks.resolve()))}",)
     store = Workspace(workspace)
     if defects_per_image is not None:
         overrides += (f"synthesize.defects_per_image={list(defects_per_image)}",)
     overrides += ("window.full_frame=true",) * full_frame
     jobs = plan_synthesis(targets, data_root, store, fold, recipe, overrides)
+    if is_filtered is not None:
+        overrides = (*overrides, f"synthesize.filter.enabled={json.dumps(is_filtered)}")
+    jobs = plan_synthesis(targets, data_root, store, fold, recipe, overrides + _in_mode(memory))
     drops = plan_drops(drop, jobs, store)
     if dry_run:
+        from augment.backbones.memory import settle_memory
+
         parts = []
         for job in jobs:
             folders = [store.synthetic_folder(t.category.key, job.fold) for t in job.targets]
             rows = job.describe(folders, make_progress(console.quiet))
-            parts.append(([row | {"images": number} for row in rows], job.recipe))
-        _print_plan(console, parts, ("backbone", "window", "data", "synthesize"))
+            settled = settle_memory(job.recipe, device)
+            parts.append(([row | {"images": number} for row in rows], settled))
+        _print_plan(console, parts, ("backbone", "window", "data", "synthesize", "memory"))
         return
     from augment.jobs.synthesize import synthesize as run_synthesize
 
@@ -273,6 +315,11 @@ def synthesize(
         for r in results
     ]
     console.result("\n".join(lines), [dataclasses.asdict(r) for r in results])
+    for r in results:
+        if r.statement:
+            console.say(r.statement)
+    for line in dict.fromkeys(f"{r.key.rpartition('/')[0]}: {r.foreground}" for r in results):
+        console.say(f"{line}; see foreground.png")
     _say_sheets(console, results)
 
 
@@ -590,6 +637,11 @@ def _load_recipe(name: str | None, overrides: tuple[str, ...], device: str, cons
         name, line = choose_recipe_name(device)
         console.say(line)
     return load_recipe(name, overrides)
+
+
+def _in_mode(memory: str | None) -> tuple[str, ...]:
+    """--memory as an override, or none."""
+    return () if memory is None else (f"memory.mode={memory}",)
 
 
 def _chosen(key: str, values: tuple) -> list[str]:

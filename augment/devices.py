@@ -24,6 +24,20 @@ def choose_device(device: str = "auto") -> torch.device:
     return torch.device(device)
 
 
+def split_devices(device: str) -> list[str]:
+    """The devices a command is to use: `cuda:0,cuda:1` names several, `all` every CUDA device.
+
+    Raises:
+        BackboneError: `all`, and there is none.
+    """
+    if device == "all":
+        count = torch.cuda.device_count()
+        if not count:
+            raise BackboneError("There is no CUDA device here for --device all. Try --device auto.")
+        return [f"cuda:{number}" for number in range(count)]
+    return [name.strip() for name in device.split(",") if name.strip()] or ["auto"]
+
+
 def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
     """`auto` is bfloat16 where the device computes it natively, else float32.
 

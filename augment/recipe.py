@@ -20,13 +20,18 @@ import yaml
 from augment.errors import RecipeError, suggest
 from augment.resources import find_recipe
 
+Range = tuple[float, float]
+"""From, to; in a recipe one number stands for both."""
+
 
 @dataclass(frozen=True)
 class BackboneConfig:
     """Which diffusion model paints."""
 
-    model: str = "tiny"  # the bundled model, a diffusers folder, or a hub id
+    model: str = "tiny"  # the bundled model, a diffusers folder, a hub id, or a .safetensors checkpoint
     revision: str | None = None  # hub revision (branch, tag or commit)
+    tokenizer: str | None = None  # of a checkpoint file: folder or hub id; None: beside it, else the hub's
+    prediction_type: Literal["epsilon", "v_prediction"] | None = None  # None: what the model says of itself
     resolution: int = 256  # side of the square window the model sees, pixels; a multiple of 32
 
 
@@ -53,6 +58,18 @@ class AdaptConfig:
 
 
 @dataclass(frozen=True)
+class LoraConfig:
+    """The low-rank change of the U-Net that is learnt in place of all its weights."""
+
+    rank: int = 16
+    alpha: float | None = None  # the change counts alpha / rank; None: the rank, so that it counts whole
+    targets: tuple[str, ...] = (  # names of the layers that change; without the convolutions it learns half
+        "to_q", "to_k", "to_v", "to_out.0", "conv1", "conv2",
+    )  # fmt: skip
+    learning_rate: float = 1e-3  # takes the place of fit.learning_rate
+
+
+@dataclass(frozen=True)
 class FitConfig:
     """Learning one defect type (Eq. 5)."""
 
@@ -74,6 +91,15 @@ class FitConfig:
     max_grad_norm: float = 1.0
     ema_decay: float = 0.98
     region_weighting: Literal["balanced", "paper"] = "balanced"
+    min_snr_gamma: float | None = None  # clips how much a low noise level counts, 5 is usual; None: off
+    tuning: Literal["auto", "full", "lora", "dora"] = (
+        "auto"  # what of the U-Net is learnt; auto: all of it, or LoRA where the memory mode asks for it
+    )
+    lora: LoraConfig = field(default_factory=LoraConfig)
+    optimizer: Literal["auto", "adamw", "fused", "8bit"] = (
+        "auto"  # auto: adamw, or 8bit (bitsandbytes) where the memory mode asks for it
+    )
+    compile: bool = False  # torch.compile the U-Net: minutes at the start, then faster; for GPUs
     flips: bool = True  # mirrored training windows
     mask_dilation: int = 0  # latent cells added around a training mask
     mask_background_keys: bool = False  # hide the hole's keys from self-attention in background passes
@@ -88,12 +114,33 @@ class MaskConfig:
     """Target masks: training masks after random changes, or a folder of the user's own."""
 
     folder: str | None = None  # use these masks instead of the training masks
+    foreground: str = "auto"  # where parts are: found; none: anywhere; a folder of masks named as good images
     flips: bool = True
     rotation: float = 20.0  # degrees, either way, about the image's centre
-    scale: tuple[float, float] = (0.85, 1.15)
+    scale: Range = (0.85, 1.15)
     translation: float = 0.04  # share of the image's side, either way
     elastic: float = 0.5  # strength of the elastic change, 0 = none
     candidates: int = 8  # places tried; the one most like the training defect's is taken; 1: any
+
+
+@dataclass(frozen=True)
+class FilterConfig:
+    """Which painted images are kept; all are scored either way."""
+
+    enabled: bool = False
+    attempts: int = 4  # paintings of one image; where none passes, the image is left out
+    margin: float = 1.0  # 2: the limits lie twice as far from what real defects have; see Limits
+    criteria: tuple[
+        Literal["background", "coverage", "strength", "seam", "raggedness", "likeness", "copy"], ...
+    ] = (
+        "background",  # a pixel outside the mask has changed
+        "coverage",  # too little of the mask visibly changes
+        "strength",  # too faint
+        "seam",  # ends too sharply at the mask's border
+        "raggedness",  # the mask is in shreds
+        "likeness",  # unlike every real defect
+        "copy",  # too like one of them
+    )
 
 
 @dataclass(frozen=True)
@@ -102,9 +149,13 @@ class SynthesizeConfig:
 
     num_inference_steps: int = 20  # DDIM steps, each way
     inversion_calls: int | None = 10  # network calls of the inversion; None: one a step, the paper
-    strength: float = (
-        0.6  # share of the steps, from a real defect's noised window; 1: all, from noise, the paper
+    solver: Literal["ddim", "dpm++2m"] = (
+        "ddim"  # of the defect's steps; the second gets by with a third as many, at levels of its own
     )
+    samples_per_source: int = 1  # consecutive images of one source and target mask, which share an inversion
+    # Noise that a real defect's window starts with, as a share of the steps, drawn for each image: 0.3 keeps
+    # the defect's look, 1 hardly more than its place. One number: that. 1: from noise alone, the paper.
+    strength: Range = (0.3, 1.0)
     temperature: float = (
         0.85  # deviation of the noise a hole starts from; 1 = the paper, less = calmer texture
     )
@@ -125,6 +176,47 @@ class SynthesizeConfig:
     batch_size: int = 8
     defects_per_image: tuple[int, int] = (1, 1)  # fewest and most; drawn for each image
     masks: MaskConfig = field(default_factory=MaskConfig)
+    filter: FilterConfig = field(default_factory=FilterConfig)
+
+    @property
+    def starts_from_examples(self) -> bool:
+        """Whether an image starts from a real defect, rather than from noise alone."""
+        return self.strength[0] < 1
+
+
+@dataclass(frozen=True)
+class SpeedConfig:
+    """How a synthesis uses its device; nothing here changes an image by more than rounding.
+
+    A set begun with other values goes on. What paints in fewer network calls is in `synthesize`:
+    `background`, `inversion_calls`, `samples_per_source`, `solver`.
+    """
+
+    overlap: int = (
+        1  # batches read ahead, and as many waiting to be written, while one is painted; 0: in turn
+    )
+    channels_last: bool = True  # memory order of the U-Net's images
+    half: bool = False  # a half-precision --dtype throughout, norms too, in place of autocast's mixture
+    compile: bool = False  # torch.compile of the U-Net: a minute or more at the start
+    cuda_graph: bool = False  # each call as one captured CUDA graph: for small batches on fast cards
+
+
+@dataclass(frozen=True)
+class MemoryConfig:
+    """What is given up for memory in `fit` and `synthesize`; beside `mode`, None leaves it to the mode.
+
+    None of it changes a result by more than rounding, but for `vae_tiling`, which may move a seam by a grey
+    level. `augment.memory` says what each mode sets.
+    """
+
+    mode: Literal["auto", "8gb", "12gb", "24gb", "max"] = "auto"  # auto: the largest the card has room for
+    gradient_checkpointing: bool | None = None  # compute a fit's activations twice in place of keeping them
+    training_rows: int | None = None  # latents in one forward of a fit, which adds up gradients; 0: all
+    painting_rows: int | None = None  # latents in one forward of a synthesis; 0: all
+    half_weights: bool | None = None  # keep weights that are not learnt in the dtype they are used in
+    offload: bool | None = None  # text encoder and autoencoder wait in main memory while they are not used
+    vae_slicing: bool | None = None  # one image at a time through Stable Diffusion's autoencoder
+    vae_tiling: bool | None = None  # and each in tiles
 
 
 @dataclass(frozen=True)
@@ -225,6 +317,8 @@ class Recipe:
     adapt: AdaptConfig = field(default_factory=AdaptConfig)
     fit: FitConfig = field(default_factory=FitConfig)
     synthesize: SynthesizeConfig = field(default_factory=SynthesizeConfig)
+    speed: SpeedConfig = field(default_factory=SpeedConfig)
+    memory: MemoryConfig = field(default_factory=MemoryConfig)
     benchmark: BenchmarkConfig = field(default_factory=BenchmarkConfig)
     pretrain: PretrainConfig = field(default_factory=PretrainConfig)
 
@@ -322,6 +416,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
             return value
         raise RecipeError(f"'{where}' must be one of {', '.join(map(str, arguments))}, not {value!r}.")
     if origin is tuple:
+        if hint == Range and isinstance(value, int | float) and not isinstance(value, bool):
+            value = (value, value)
         if not isinstance(value, list | tuple):
             raise RecipeError(f"'{where}' must be a list, not {value!r}.")
         if arguments[-1] is Ellipsis:

@@ -113,6 +113,10 @@ def test_the_commands_leave_what_the_readme_says(finished):
         assert (run / "recipe.yaml").is_file()
         sheet = finished.workspace / f"synthetic/parts/washer/fold0/sheet_{defect}.png"
         assert Image.open(sheet).width > 800
+    synthetic = finished.workspace / "synthetic/parts/washer/fold0"
+    foreground = json.loads((synthetic / "run.json").read_text())["foreground"]
+    assert foreground["kind"] == "object" and foreground["aligned"]
+    assert Image.open(synthetic / "foreground.png").width > 500
     arguments = ["list", "runs", "--workspace", str(finished.workspace), "--json"]
     listed = json.loads(CliRunner().invoke(main, arguments).stdout)
     assert {(row["kind"], row["state"]) for row in listed} >= {("fit", "done"), ("synthetic", "done")}
@@ -142,6 +146,31 @@ def test_the_category_folder_is_in_mvtec_layout(finished):
         masks = sorted((category / "ground_truth" / defect).iterdir())
         assert [path.stem + "_mask.png" for path in images] == [path.name for path in masks]
         assert len(images) == 4
+
+
+def test_masks_of_ones_own_are_used_in_turn(finished, tmp_path):
+    session = Session(tmp_path, finished.backbone, finished.category)
+    shutil.copytree(finished.workspace / "fits", session.workspace / "fits")
+    masks = tmp_path / "own"
+    masks.mkdir()
+    for number in range(2):
+        mask = Image.new("L", (144, 144))  # twice the images' size
+        mask.paste(255, (40, 40 + 30 * number, 60, 56 + 30 * number))
+        mask.save(masks / f"{number}.png")
+    (result,) = session.json("synthesize", session.category / "spot", "-n", 3, "--masks", masks)
+    assert result["n"] == 3 and "parts on a ground" in result["foreground"]
+    entries = manifest_of(session)
+    assert [entry["target_pixels"] for entry in entries] == [80, 80, 80]
+    run = session.workspace / "synthetic/parts/washer/fold0"
+    for entry, top in zip(entries, (20, 35, 20), strict=True):
+        changed = np.asarray(Image.open(run / entry["mask"])) > 0
+        assert changed.any() and not np.delete(changed[:, 20:30], np.s_[top : top + 8], axis=0).any()
+    for folder, word in ((tmp_path / "runs", "holds no masks"), (tmp_path / "empty", "is empty")):
+        if word == "is empty":
+            folder.mkdir()
+            Image.new("L", (72, 72)).save(folder / "0.png")
+        result = session("synthesize", session.category / "spot", "--masks", folder, "--force")
+        assert result.exit_code == 1 and word in result.stderr and result.stderr.count("\n") == 1
 
 
 def test_what_is_done_is_skipped(finished):

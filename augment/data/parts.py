@@ -1,32 +1,24 @@
 """Which of a category's images show one physical part: found from the images once, then kept.
 
-The findings are kept in the user's cache folder (`resources.cache_folder`), never beside the images, under a
-name made of the hashes of all files they come from: a changed, added or removed image has them found anew.
+The findings are kept in the user's cache folder (see `kept`): a changed, added or removed image has them
+found anew.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from augment.data.duplicates import group_near_duplicates, near_duplicates_between
-from augment.data.images import file_sha256
+from augment.data.kept import kept
 from augment.data.sample import Category
-from augment.errors import WorkspaceError
 from augment.progress import Progress, no_progress
-from augment.resources import cache_folder
-from augment.workspace.files import atomic_write_json
 
 _VERSION = 1  # of the measure; raise it with every change that may group images otherwise
 _ENOUGH = 40  # images that tell what all images of a category share; good ones fill up to it
-
-_log = logging.getLogger(__name__)
-_found: dict[tuple, list] = {}  # of this process, by the files' names, sizes and times
+_found: dict[tuple, list] = {}  # of this process
 
 
 @dataclass(frozen=True)
@@ -81,35 +73,9 @@ def good_parts_in_both(category: Category, progress: Progress = no_progress) -> 
 def _kept(
     name: str, files: Sequence[Sequence[Path]], find: Callable[[], list], length: int | None = None
 ) -> list:
-    """What `find` returns for these files, from this process, else from the cache folder, else found now."""
-    stamp = (name, *(tuple(map(_stamp, part)) for part in files))
-    if stamp not in _found:
-        hashes = [[file_sha256(path) for path in part] for part in files]
-        digest = hashlib.sha256(json.dumps([_VERSION, name, hashes]).encode()).hexdigest()
-        path = cache_folder() / "parts" / f"{digest}.json"
-        found = _read(path, length)
-        if found is None:
-            found = find()
-            try:
-                atomic_write_json(path, found)
-            except WorkspaceError as error:
-                _log.info("which images show one part is not kept for the next time: %s", error)
-        _found[stamp] = found
-    return _found[stamp]
+    """What `find` returns for these files, a list, of `length` items where that is known."""
 
+    def is_usable(value: object) -> bool:
+        return isinstance(value, list) and length in (None, len(value))
 
-def _stamp(path: Path) -> tuple[str, int, int]:
-    try:
-        facts = path.stat()
-    except OSError:
-        return str(path), 0, 0  # hashing it will say what is wrong
-    return str(path), facts.st_size, facts.st_mtime_ns
-
-
-def _read(path: Path, length: int | None) -> list | None:
-    """A list that was kept, of `length` items where that is known; None where there is none."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return value if isinstance(value, list) and length in (None, len(value)) else None
+    return kept("parts", name, _VERSION, files, find, is_usable, _found)

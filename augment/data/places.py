@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import cv2
 import numpy as np
 from scipy import ndimage
 
+from augment.data.foreground import Foreground
+from augment.data.ground import enlarged
 from augment.data.masks import resize_mask
-from augment.data.target_place import TargetPlace, target_place
+from augment.data.moves import STAY, Move, move_between
+from augment.data.target_place import LEAST_AREA, STILL, TargetPlace, target_place
+from augment.data.trimming import trimmed
 from augment.recipe import MaskConfig
 
 _SIDE = 160  # longer side at which places are compared, pixels
@@ -17,18 +23,61 @@ _PLAIN = 12  # grey levels by which plain ground may differ from its median colo
 _FRAME = 0.8  # share of an image's frame that is ground, where there is any
 
 
+@dataclass(frozen=True)
+class Parts:
+    """Where the parts are in the image of a defect and in the one to paint on.
+
+    Attributes:
+        there: bool (h, w), in the training image.
+        here: bool (H, W), in the image to paint on.
+        foreground: what is known of the category's parts.
+    """
+
+    there: np.ndarray
+    here: np.ndarray
+    foreground: Foreground
+
+    def move(self, shape: tuple[int, int]) -> Move:
+        """From the one to the other, both images resized to `shape`."""
+        flips = self.foreground.flips
+        if self.foreground.is_aligned or self.there.all() or self.here.all():
+            return replace(STAY, flips=flips)
+        return move_between(*(_resized(part, shape) for part in (self.there, self.here)), flips)
+
+    def allowed(self, training_mask: np.ndarray, move: Move) -> float:
+        """The share of a defect that may lie off the part: as much as of the real one does.
+
+        What counts is what of the training mask would lie off the part in the image to paint on, and is no
+        bare ground in the training image: dirt that hangs over the edge, but not a mask drawn too wide.
+        """
+        shape = self.here.shape
+        mask = resize_mask(training_mask, shape)
+        solid = mask & _resized(self.there, shape)
+        off = ~self.here
+        if self.foreground.is_aligned:
+            off &= ~enlarged(self.foreground.usual, shape)  # else a part a little aside would count
+        elif move.matrix is not None and solid.any():
+            mask, solid = (
+                target_place([m], shape, STILL, np.random.default_rng(0), move).mask for m in (mask, solid)
+            )
+        return float((solid & off).sum() / mask.sum())
+
+
 def best_place(
     training_mask: np.ndarray,
     training_image: np.ndarray,
     image: np.ndarray,
     config: MaskConfig,
     rng: np.random.Generator,
+    parts: Parts | None = None,
 ) -> TargetPlace:
     """Of `config.candidates` random places, the one whose surroundings are most like the training image's.
 
     A chip of a rim then lies on the rim, and what ends at a part's edge still ends there, without a model of
-    the part; on a texture, where all places are alike, any is taken. Where a part lies on plain ground, a
-    place counts as the less like, the more of the mask lies on the ground than does in the training image.
+    the part; on a texture, where all places are alike, any is taken. A place counts as the less like, the
+    more of the mask lies off the part than does in the training image, and what hangs over in excess is cut
+    off. Where it is not known where the parts are, plain ground around one is told by its colour, and nothing
+    is cut off.
 
     Args:
         training_mask: bool (h, w), not empty.
@@ -36,26 +85,83 @@ def best_place(
         image: uint8 (H, W, 3), to be painted on.
         config: how far a place may lie from the training defect's own, and the number of candidates.
         rng: the only source of randomness.
+        parts: where the parts are in both images; None: not known, or the images are filled by a texture.
 
     Returns:
         The place, at the size of `image`.
     """
     shape = image.shape[:2]
     seeds = rng.integers(2**63, size=max(1, config.candidates))
-    if len(seeds) == 1:
+    if len(seeds) > 1:
+        gaps = _gaps(seeds, training_mask, training_image, image, config, parts)
+        seeds = seeds[np.argsort(gaps, kind="stable")]
+    if parts is None:
         return target_place([training_mask], shape, config, np.random.default_rng(seeds[0]))
-    scale = min(1.0, _SIDE / max(shape))
-    small = (max(8, round(shape[0] * scale)), max(8, round(shape[1] * scale)))
-    size = small[::-1]
+    move = parts.move(shape)
+    allowed = parts.allowed(training_mask, move)
+    least = LEAST_AREA * resize_mask(training_mask, shape).sum()
+    for seed in seeds:
+        place = target_place([training_mask], shape, config, np.random.default_rng(seed), move)
+        mask = trimmed(place.mask, parts.here, allowed)
+        if mask.sum() >= min(least, place.mask.sum()):
+            return place.within(mask)
+    return _nearest_on_part(place, parts.here, allowed)
+
+
+def _gaps(
+    seeds: np.ndarray,
+    training_mask: np.ndarray,
+    training_image: np.ndarray,
+    image: np.ndarray,
+    config: MaskConfig,
+    parts: Parts | None,
+) -> list[float]:
+    """How ill each seed's place suits the defect, compared at a small size."""
+    height, width = image.shape[:2]
+    scale = min(1.0, _SIDE / max(height, width))
+    small = (max(8, round(height * scale)), max(8, round(width * scale)))
     mask = resize_mask(training_mask, small)
-    here, there = (cv2.resize(a, size, interpolation=cv2.INTER_AREA) for a in (image, training_image))
-    ground, usual = plain_ground(here), share_on(plain_ground(there), mask)
+    here, there = (cv2.resize(a, small[::-1], interpolation=cv2.INTER_AREA) for a in (image, training_image))
+    if parts is None:
+        move, ground, usual = STAY, plain_ground(here), share_on(plain_ground(there), mask)
+    else:
+        parts = replace(parts, here=_resized(parts.here, small), there=_resized(parts.there, small))
+        move = parts.move(small)
+        ground, usual = ~parts.here, parts.allowed(mask, move)
     gaps = []
     for seed in seeds:
-        place = target_place([mask], small, config, np.random.default_rng(seed))
+        place = target_place([mask], small, config, np.random.default_rng(seed), move)
         excess = max(0.0, share_on(ground, place.mask) - usual)
         gaps.append(surroundings_gap(place, there, here) + 2 * _MOST * excess)
-    return target_place([training_mask], shape, config, np.random.default_rng(seeds[int(np.argmin(gaps))]))
+    return gaps
+
+
+def _nearest_on_part(place: TargetPlace, part: np.ndarray, allowed: float) -> TargetPlace:
+    """A place shifted by no more than it takes to lie on the part as far as it can, and cut there."""
+    shape = part.shape
+    scale = min(1.0, _SIDE / max(shape))
+    small = (max(8, round(shape[0] * scale)), max(8, round(shape[1] * scale)))
+    kernel = np.pad(resize_mask(place.mask, small), [(0, 1 - side % 2) for side in small]).astype(np.float32)
+    padded = np.pad(_resized(part, small).astype(np.float32), [(side, side) for side in small])
+    overlap = cv2.filter2D(padded, -1, kernel)  # by how many pixels the shifted mask lies on the part
+    centre = [side + size // 2 for side, size in zip(small, kernel.shape, strict=True)]
+    rows, columns = (np.arange(size) - at for size, at in zip(overlap.shape, centre, strict=True))
+    distance = np.hypot(rows[:, None], columns)
+    distance[overlap < 0.98 * overlap.max()] = np.inf
+    at = np.unravel_index(int(np.argmin(distance)), distance.shape)
+    steps = np.array([rows[at[0]], columns[at[1]]]) * shape / small
+    offset = (int(np.rint(steps[0])), int(np.rint(steps[1])))
+    place = place.shifted(offset)
+    return place.within(trimmed(place.mask, part, allowed))
+
+
+def _resized(part: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """A part, bool (h, w), at another size; never empty."""
+    if part.shape == shape:
+        return part
+    grey = part.view(np.uint8) * np.uint8(255)
+    resized = cv2.resize(grey, shape[::-1], interpolation=cv2.INTER_AREA) >= 128
+    return resized if resized.any() else resize_mask(part, shape)
 
 
 def surroundings_gap(place: TargetPlace, training_image: np.ndarray, image: np.ndarray) -> float:

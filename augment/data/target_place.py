@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 
 import cv2
@@ -15,13 +15,16 @@ import numpy as np
 from scipy import ndimage
 
 from augment.data.masks import mask_bounds, resize_mask
+from augment.data.moves import STAY, Move
 from augment.errors import DataError
 from augment.recipe import MaskConfig
 
 _EIGHT = np.ones((3, 3), dtype=bool)  # a pixel's neighbours, diagonals included
 _SMALLEST_SPECK = 4  # pixels
 _ATTEMPTS = 10
-_LEAST_AREA, _LARGEST_AREA = 0.6, 3.0  # of a target mask, in those of its training mask
+STILL = MaskConfig(flips=False, rotation=0.0, scale=(1.0, 1.0), translation=0.0, elastic=0.0)
+"""Nothing is changed."""
+LEAST_AREA, _LARGEST_AREA = 0.6, 3.0  # of a target mask, in those of its training mask
 _WHOLE = 1024  # longer side of an image that is turned as a whole, pixels
 
 
@@ -105,6 +108,21 @@ class TargetPlace:
         moved = cv2.remap(training_image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
         return np.where(share >= 0.99, moved, image[window])
 
+    def within(self, mask: np.ndarray) -> TargetPlace:
+        """The same place with less of the target mask: bool (H, W)."""
+        return replace(self, part=_placed(mask, -np.array(self.corner), self.part.shape))
+
+    def shifted(self, offset: tuple[int, int]) -> TargetPlace:
+        """The place with all that is carried to it, shifted by (rows, columns)."""
+        part, way, corner = self.part, self.way, np.array(self.corner)
+        if way is None:  # what is around the defect is enough
+            around, size = _turned_part(self.mask)
+            corner, part, way = _inside(
+                around, _placed(self.mask, -around, size), _own_places(around, size), self.shape
+            )
+        corner, part, way = _inside(corner + offset, part, way, self.shape)
+        return TargetPlace(self.shape, self.chosen, (int(corner[0]), int(corner[1])), part, way)
+
     def _field(self, window: tuple[slice, slice]) -> np.ndarray:
         rows, columns = window
         start, size = (rows.start, columns.start), (rows.stop - rows.start, columns.stop - columns.start)
@@ -118,45 +136,76 @@ def target_place(
     shape: tuple[int, int],
     config: MaskConfig,
     rng: np.random.Generator,
+    move: Move = STAY,
 ) -> TargetPlace:
-    """As `target_mask`, with the way back to the training image."""
+    """As `target_mask`, with the way back to the training image.
+
+    Args:
+        move: from the part in the training image to the part in the image to paint on; the changes are then
+            about the part's middle and along its axis, and `shape` is that of both images.
+    """
     if not len(training_masks):
         raise DataError("There are no training masks to make target masks from.")
     chosen = int(rng.integers(len(training_masks)))
     original = resize_mask(training_masks[chosen], shape)
-    for _ in range(_ATTEMPTS):
-        corner, changed, way = _changed(original, config, rng)
+    lifted = _lifted(original, move)
+    if not lifted[1].any():
+        move = STAY
+        lifted = _lifted(original, move)
+    area = lifted[1].sum()
+    for attempt in range(_ATTEMPTS + 1):
+        is_last = attempt == _ATTEMPTS
+        if is_last and move is STAY:
+            break
+        corner, changed, way = _changed(lifted, shape, STILL if is_last else config, rng, move)
         changed = _without_specks(changed)
-        if _LEAST_AREA <= changed.sum() / original.sum() <= _LARGEST_AREA:
+        if LEAST_AREA <= changed.sum() / area <= _LARGEST_AREA:
             return TargetPlace(tuple(shape), chosen, (int(corner[0]), int(corner[1])), changed, way)
     return TargetPlace(tuple(shape), chosen, (0, 0), original, None)
 
 
+Layers = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""The (top, left) of a part of an image, bool (h, w) the mask there, and float32 (h, w, 3) the way back."""
+
+
+def _lifted(mask: np.ndarray, move: Move) -> Layers:
+    """The part of the move's canvas that is turned, with the mask and the way back to where it comes from."""
+    shape, matrix = mask.shape, move.matrix
+    corner, size = _turned_part(mask, matrix)
+    if size == shape:
+        return corner, *move.lifted(mask, _own_places(corner, size))
+    inside = _is_inside(corner, size, shape)
+    if matrix is None:
+        return corner, _placed(mask, -corner, size), _own_places(corner, size) * inside[..., None]
+    ends = corner[::-1] + np.array([[0, 0], [size[1], 0], [0, size[0]], [size[1], size[0]]])
+    sources = cv2.transform(ends[None].astype(float), cv2.invertAffineTransform(matrix))[0][:, ::-1]
+    start = np.clip(np.floor(sources.min(axis=0)).astype(int) - 2, 0, np.array(shape) - 1)
+    stop = np.clip(np.ceil(sources.max(axis=0)).astype(int) + 2, start + 1, shape)
+    there = np.array(matrix, dtype=float)
+    there[:, 2] += there[:, :2] @ start[::-1] - corner[::-1]
+    grey = mask[start[0] : stop[0], start[1] : stop[1]].astype(np.uint8) * 255
+    field = _own_places(start, (int(stop[0] - start[0]), int(stop[1] - start[1])))
+    grey, field = (cv2.warpAffine(layer, there, size[::-1]) for layer in (grey, field))
+    return corner, (grey >= 96) & inside, field * inside[..., None]
+
+
 def _changed(
-    mask: np.ndarray, config: MaskConfig, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """One random change of each kind: the (top, left) of a part of the image, bool (h, w) the mask there,
-    which may be empty, and float32 (h, w, 3) the way back (see `TargetPlace`).
-    """
+    lifted: Layers, shape: tuple[int, int], config: MaskConfig, rng: np.random.Generator, move: Move
+) -> Layers:
+    """What was lifted after one random change of each kind, in the image; the mask may be empty."""
     A = _albumentations()
-    flip = 0.5 if config.flips else 0.0
+    across, down = (0.5 if config.flips and may else 0.0 for may in move.flips)
     turns = [
-        A.HorizontalFlip(p=flip),
-        A.VerticalFlip(p=flip),
-        A.Affine(rotate=(-config.rotation, config.rotation), p=1),
+        A.HorizontalFlip(p=across),
+        A.VerticalFlip(p=down),
+        A.Affine(rotate=(move.angle - config.rotation, move.angle + config.rotation), p=1),
     ]
-    shape = mask.shape
-    corner, size = _turned_part(mask)
-    field = _own_places(corner, size)
-    if size != shape:
-        rows, columns = (start + np.arange(length) for start, length in zip(corner, size, strict=True))
-        inside = ((rows >= 0) & (rows < shape[0]))[:, None] & (columns >= 0) & (columns < shape[1])
-        field *= inside[..., None]
-        mask = _placed(mask, -corner, size)
-    middle = (np.array(shape) - 1) / 2 - corner  # of the image; a shift makes it what is turned about
+    corner, mask, field = lifted
+    middle = (np.array(shape) - 1) / 2 - corner  # of the canvas; a shift makes it what is turned about
     mask, field, turned = _transformed(mask, field, turns, rng, middle)
     corner = corner + np.rint(middle - turned).astype(int)
     corner, mask, field = _inside(corner, mask, field, shape)
+    corner, mask, field = _inside(corner + move.offset, mask, field, shape)
     if not mask.any():
         return corner, mask, field
     side, start = _surroundings(mask)
@@ -170,18 +219,32 @@ def _changed(
     return _inside(corner, mask, field, shape)
 
 
-def _turned_part(mask: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
-    """Corner and size of what is turned: the whole image or, of a large one, a square around the defect.
+def _turned_part(mask: np.ndarray, matrix: np.ndarray | None = None) -> tuple[np.ndarray, tuple[int, int]]:
+    """Corner and size of what is turned: the whole canvas or, of a large one, a square around the defect.
 
-    The square holds the defect and what `_surroundings` takes after any turn; it may stick out of the image.
+    The square holds the defect and what `_surroundings` takes after any turn; it may stick out of the canvas.
+
+    Args:
+        mask: bool (H, W), not empty.
+        matrix: float (2, 3), from the mask's image to the canvas; None: it is the image.
     """
     if max(mask.shape) <= _WHOLE:
         return np.zeros(2, int), mask.shape
     low, high = mask_bounds(mask)
+    if matrix is not None:
+        ends = np.array([[x, y] for y in (low[0], high[0]) for x in (low[1], high[1])], dtype=float)
+        ends = cv2.transform(ends[None], matrix)[0][:, ::-1]
+        low, high = np.floor(ends.min(axis=0)).astype(int), np.ceil(ends.max(axis=0)).astype(int)
     side = int(np.ceil(2.2 * np.hypot(*(high - low)))) + 16
     if side >= min(mask.shape):
         return np.zeros(2, int), mask.shape
     return (low + high - side) // 2, (side, side)
+
+
+def _is_inside(corner: np.ndarray, size: tuple[int, int], shape: tuple[int, int]) -> np.ndarray:
+    """bool (h, w): which pixels of a part lie in the image."""
+    rows, columns = (start + np.arange(length) for start, length in zip(corner, size, strict=True))
+    return ((rows >= 0) & (rows < shape[0]))[:, None] & (columns >= 0) & (columns < shape[1])
 
 
 def _inside(

@@ -51,8 +51,12 @@ def paint_baseline(
     seed = Run.find(own).info()["seed"]
     recipe = Recipe.read(own / "recipe.yaml")
     recipe = replace(recipe, fit=replace(recipe.fit, method=method), adapt=replace(recipe.adapt, steps=0))
+    unfiltered = replace(recipe.synthesize.filter, enabled=False)  # the attempts are those that passed here
+    recipe = replace(recipe, synthesize=replace(recipe.synthesize, filter=unfiltered))
     counts: dict[str, int] = {}
+    painted: dict[str, int] = {}
     for entry in Manifest(own / "manifest.jsonl").entries():
+        painted[entry["id"]] = entry.get("attempt", 0)
         if entry["defect"] in category.defects:
             counts[entry["defect"]] = max(counts.get(entry["defect"], 0), entry["index"] + 1)
     space = baseline_workspace(workspace, method)
@@ -60,7 +64,7 @@ def paint_baseline(
     log.info("%s, fold %d: painting %s's images", category.key, fold, method)
     common = {"seed": seed, "fold": fold, "device": device, "progress": progress}
     fit(list(targets.values()), recipe, space, **common)
-    Drops(own).copy_to(space.synthetic_folder(category.key, fold))
+    Drops(own).copy_to(space.synthetic_folder(category.key, fold), painted)
     for number in dict.fromkeys(counts.values()):
         chosen = [target for defect, target in targets.items() if counts[defect] == number]
         synthesize(chosen, number, recipe, space, **common)

@@ -52,17 +52,18 @@ def drop_images(run: Run, ids: Sequence[str]) -> None:
         ids: images of it.
     """
     drops, manifest = Drops(run.folder), Manifest(run.folder / "manifest.jsonl")
-    painted = {entry["id"] for entry in manifest.entries() if is_wanted(entry, drops)}
-    goes_on = drops.was_recorded(ids) and (not run.done or not painted.issuperset(ids))
+    painted = {e["id"]: e.get("attempt", 0) for e in manifest.entries() if is_wanted(e, drops)}
+    goes_on = drops.was_recorded(ids) and (not run.done or not painted.keys() >= set(ids))
     if not goes_on:
         run.reopen()
-        drops.record(ids)
+        drops.record(ids, painted)
     remove_images(run.folder, lambda entry: is_wanted(entry, drops))
 
 
 def is_wanted(entry: Mapping[str, Any], drops: Drops) -> bool:
-    """Whether an image is of the attempt that is wanted."""
-    return entry.get("attempt", 0) == drops.attempt(entry["id"])
+    """Whether an image is of the attempt that is wanted, or the first after it that passed the filter."""
+    tried = [failed["attempt"] for failed in entry.get("rejected", ())]
+    return min([entry.get("attempt", 0), *tried]) == drops.attempt(entry["id"])
 
 
 def remove_images(folder: Path, is_kept: Callable[[Mapping[str, Any]], bool]) -> None:

@@ -132,6 +132,17 @@ class Painted:
         )
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """A batch of windows, ready for the device: with the generators the arguments of `Method.generate`."""
+
+    pieces: Sequence[Piece]
+    images: torch.Tensor
+    masks: torch.Tensor
+    references: torch.Tensor | None
+    examples: torch.Tensor | None
+
+
 def paint(method: Method, jobs: Sequence[PaintJob], recipe: Recipe) -> list[Painted]:
     """Paint a batch of images, one defect each.
 
@@ -144,24 +155,44 @@ def paint(method: Method, jobs: Sequence[PaintJob], recipe: Recipe) -> list[Pain
 
 def paint_pieces(method: Method, pieces: Sequence[Piece], recipe: Recipe) -> list[PaintedPiece]:
     """Paint a batch of windows (see `paint`)."""
+    prepared = prepare(pieces, recipe)
+    return finish(prepared, generate(method, prepared), recipe)
+
+
+def prepare(pieces: Sequence[Piece], recipe: Recipe) -> Prepared:
+    """`paint_pieces`, first part: at the model's resolution, on the CPU."""
     size = recipe.backbone.resolution
     patches = [_resized(to_rgb(piece.image), size) for piece in pieces]
     masks = [_resized(piece.mask, size, is_mask=True) for piece in pieces]
-    generated = method.generate(
+    return Prepared(
+        pieces,
         as_tensor(patches),
         torch.from_numpy(np.stack(masks))[:, None].float(),
-        [piece.generator for piece in pieces],
         _further([piece.reference for piece in pieces], patches, size),
         _further([piece.example for piece in pieces], patches, size),
     )
-    return [_pasted(piece, generated, i, recipe) for i, piece in enumerate(pieces)]
+
+
+def generate(method: Method, prepared: Prepared) -> Generated:
+    """`paint_pieces`, second part: the model's, on its device; the result is on the CPU."""
+    generators = [piece.generator for piece in prepared.pieces]
+    generated = method.generate(
+        prepared.images, prepared.masks, generators, prepared.references, prepared.examples
+    )
+    parts = {name: part if part is None else part.cpu() for name, part in vars(generated).items()}
+    return Generated(**parts)
+
+
+def finish(prepared: Prepared, generated: Generated, recipe: Recipe) -> list[PaintedPiece]:
+    """`paint_pieces`, last part: refined masks and pasting, on the CPU."""
+    return [_pasted(piece, generated, i, recipe) for i, piece in enumerate(prepared.pieces)]
 
 
 def _pasted(piece: Piece, generated: Generated, i: int, recipe: Recipe) -> PaintedPiece:
     """Image number i of a batch, refined and pasted into its window."""
     config = recipe.synthesize
     whole = Window(0, 0, *piece.mask.shape)
-    mask = _grown(generated.refined[i, 0].cpu().numpy() > 0.5, whole)
+    mask = _grown(generated.refined[i, 0].numpy() > 0.5, whole)
     mask = ndimage.binary_fill_holes(mask) & piece.mask  # pinholes are no part of a defect's shape
     fell_back = bool(generated.fell_back[i]) or not mask.any()
     if not mask.any():
@@ -220,7 +251,7 @@ def _resized(window: np.ndarray, size: int, *, is_mask: bool = False) -> np.ndar
 
 def _pixels(images: torch.Tensor, i: int) -> np.ndarray:
     """(B, 3, S, S) -> float32 (S, S, 3) of one image."""
-    return images[i].movedim(0, -1).cpu().numpy()
+    return images[i].movedim(0, -1).numpy()
 
 
 def _grown(mask: np.ndarray, window: Window) -> np.ndarray:

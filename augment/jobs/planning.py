@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from augment.data.foreground import Foreground, find_foreground
 from augment.data.images import image_size, list_images, read_image, read_mask, to_rgb
 from augment.data.masks import PackedMasks, read_mask_folder, resize_mask
-from augment.data.places import best_place
+from augment.data.places import Parts, best_place
 from augment.data.sample import Sample, Target
 from augment.data.windows import window_around
 from augment.jobs.painting import PaintJob, Piece
@@ -84,6 +85,7 @@ class Planner:
     recipe: Recipe
     seed: int
     training: list[Sample]  # what the fit has seen
+    foreground: Foreground
 
     @classmethod
     def of(cls, target: Target, fit_run: Run, recipe: Recipe, seed: int) -> Planner:
@@ -91,32 +93,36 @@ class Planner:
         trained = fit_run.info()["training"]
         samples = [sample for sample in target.samples if target.name_of(sample) in trained]
         folder = recipe.synthesize.masks.folder
+        foreground = find_foreground(target.category, recipe.synthesize.masks.foreground)
         if folder is not None:
             masks = PackedMasks(read_mask_folder(Path(folder)))
             names = [str(path) for path in list_images(Path(folder))]
-            return cls(target, masks, names, [], True, recipe, seed, samples)
+            return cls(target, masks, names, [], True, recipe, seed, samples, foreground)
         masks = PackedMasks(read_mask(sample.mask, image_size(sample.image)) for sample in samples)
         names, images = [str(sample.mask) for sample in samples], [sample.image for sample in samples]
-        return cls(target, masks, names, images, False, recipe, seed, samples)
+        return cls(target, masks, names, images, False, recipe, seed, samples, foreground)
 
     def plan(self, index: int, attempt: int = 0) -> Plan:
         """The plan of one image; depends on the seed, the target, `index` and `attempt` alone.
 
-        Attempt 0 is the first; another is wanted for each time the image was dropped.
+        Attempt 0 is the first; another is wanted for each time the image was dropped. Images of one source
+        and mask (the recipe's `samples_per_source`) differ in their noise.
         """
-        name = zlib.crc32(self.target.key.encode())
-        numbers = (name, index, attempt) if attempt else (name, index)
-        rng = np.random.default_rng([self.seed, *numbers])
+        name, again = zlib.crc32(self.target.key.encode()), (attempt,) if attempt else ()
+        shared = index // self.recipe.synthesize.samples_per_source
+        rng = np.random.default_rng([self.seed, name, shared, *again])
         good = self.target.category.train_good
         source = good[rng.integers(len(good))].image
         image = read_image(source)
-        choice = index % len(self.masks) if self.is_exact else int(rng.integers(len(self.masks)))
-        parts = [self._part(image, choice, rng, step_generator(self.seed, *numbers))]
-        wanted = draw_number(
-            self.recipe.synthesize.defects_per_image, np.random.default_rng([self.seed, *numbers, 0, 0])
-        )
+        choice = shared % len(self.masks) if self.is_exact else int(rng.integers(len(self.masks)))
+        generator = step_generator(self.seed, name, index, *again)
+        parts = [self._part(image, source, choice, rng, generator)]
+        limits = self.recipe.synthesize.defects_per_image
+        wanted = draw_number(limits, np.random.default_rng([self.seed, name, shared, *again, 0, 0]))
         for number in range(1, wanted):
-            part = self._further(image, parts, (name, index, attempt, number))
+            rng = np.random.default_rng([self.seed, name, shared, attempt, number])
+            generator = step_generator(self.seed, name, index, attempt, number)
+            part = self._further(image, source, parts, shared + number, rng, generator)
             if part is None:
                 log.warning(
                     "%s: image %d has %d defects, not %d: no place is left that is free of the others.",
@@ -129,33 +135,45 @@ class Planner:
             parts.append(part)
         return Plan(source, image.shape[:2], tuple(parts))
 
-    def _further(self, image: np.ndarray, parts: Sequence[Part], numbers: tuple[int, ...]) -> Part | None:
-        """A defect apart from those before; None where no place is found."""
-        rng, generator = np.random.default_rng([self.seed, *numbers]), step_generator(self.seed, *numbers)
-        others = [part.piece for part in parts]
-        count = len(self.masks)
-        _, index, _, number = numbers
+    def _further(
+        self,
+        image: np.ndarray,
+        source: Path,
+        parts: Sequence[Part],
+        following: int,
+        rng: np.random.Generator,
+        generator: torch.Generator,
+    ) -> Part | None:
+        """A defect apart from those before, of the user's own masks the following; None: no place is free."""
+        others, count = [part.piece for part in parts], len(self.masks)
         for again in range(_ATTEMPTS):
-            choice = (index + number + again) % count if self.is_exact else int(rng.integers(count))
-            part = self._part(image, choice, rng, generator)
+            choice = (following + again) % count if self.is_exact else int(rng.integers(count))
+            part = self._part(image, source, choice, rng, generator)
             if is_apart(part.piece, others):
                 return part
         return None
 
     def _part(
-        self, image: np.ndarray, choice: int, rng: np.random.Generator, generator: torch.Generator
+        self,
+        image: np.ndarray,
+        source: Path,
+        choice: int,
+        rng: np.random.Generator,
+        generator: torch.Generator,
     ) -> Part:
-        """A defect made from one of the masks."""
-        synthesize, source = self.recipe.synthesize, self.mask_names[choice]
+        """A defect made from one of the masks, on the image `source`."""
+        synthesize, name = self.recipe.synthesize, self.mask_names[choice]
         if self.is_exact:
             mask = resize_mask(self.masks[choice], image.shape[:2])
-            return Part(PaintJob(image, mask, generator).cut(self.recipe.window), source, None)
-        shown = to_rgb(read_image(self.images[choice]))
-        place = best_place(self.masks[choice], shown, to_rgb(image), synthesize.masks, rng)
+            return Part(PaintJob(image, mask, generator).cut(self.recipe.window), name, None)
+        shown, parts = to_rgb(read_image(self.images[choice])), None
+        if self.foreground.is_object:
+            here = self.foreground.mask(image, source)
+            parts = Parts(self.foreground.mask(shown, self.images[choice]), here, self.foreground)
+        place = best_place(self.masks[choice], shown, to_rgb(image), synthesize.masks, rng, parts)
         mask = place.mask
         window, example = window_around(mask, self.recipe.window), None
-        if synthesize.strength < 1:
+        if synthesize.starts_from_examples:
             example = place.moved(shown, to_rgb(image), window.slices)
         cut = image[window.slices].copy(), mask[window.slices].copy()
-        piece = Piece(window, mask.shape, *cut, generator, example=example)
-        return Part(piece, source, self.images[choice])
+        return Part(Piece(window, mask.shape, *cut, generator, example=example), name, self.images[choice])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -13,15 +14,17 @@ from typing import Any
 import torch
 import yaml
 
-from augment.backbones.backbone import WEIGHTS, Backbone
-from augment.backbones.model_card import read_model_card
+from augment.backbones.model_files import model_sha256
+from augment.backbones.sources import Origin, origin_of
+from augment.backbones.weights import ADAPTER, weights_file
 from augment.data.images import file_sha256
 from augment.data.sample import Target
+from augment.devices import choose_device, choose_dtype
 from augment.errors import WorkspaceError
 from augment.jobs.dropping import Slot
 from augment.jobs.painting import Painted, PaintedPiece
 from augment.jobs.planning import Part, Plan
-from augment.recipe import Recipe
+from augment.recipe import BackboneConfig, MemoryConfig, Recipe, SpeedConfig
 from augment.workspace import Run, code_revision, package_versions
 
 _SECTIONS = ("backbone", "window", "data", "synthesize")
@@ -33,7 +36,6 @@ class Provenance:
 
     Attributes:
         target: what is painted.
-        folder: the set's run folder.
         seed: of the set.
         refinement: the recipe's.
         sources: SHA-256 of the good images.
@@ -41,7 +43,6 @@ class Provenance:
     """
 
     target: Target
-    folder: Path
     seed: int
     refinement: str
     sources: Mapping[str, str]
@@ -49,33 +50,35 @@ class Provenance:
     _hashes: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, target: Target, run: Run, fit_run: Run, recipe: Recipe, backbone: Backbone) -> Provenance:
-        """Look up what all images of a call share."""
-        card, record = read_model_card(recipe.backbone), run.info()
+    def of(
+        cls, target: Target, run: Run, fit_run: Run, recipe: Recipe, machine: Mapping[str, Any]
+    ) -> Provenance:
+        """Look up what all images of a call share; `machine` is what `made_with` gives."""
+        weights, origin = weights_file(fit_run.folder), _origin(recipe.backbone)
         facts = {
-            "model": card.name,
-            "model_revision": card.revision,
-            "model_licence": card.licence,
-            "model_sha256": card.sha256,
+            "model": origin.model,
+            "model_commit": origin.commit,
+            "model_licence": origin.licence,
+            "model_sha256": model_sha256(recipe.backbone, with_unet=weights.name == ADAPTER),
             "recipe": recipe.name,
             "settings_sha256": settings_sha256(run.folder, fit_run.folder),
             "data_licence": target.category.licence,
             "fit": os.path.relpath(fit_run.folder, run.folder),
-            "weights_sha256": file_sha256(fit_run.folder / "unet" / WEIGHTS),
-            "fold": record["fold"],
-            "made_with": made_with(backbone),
+            "weights_sha256": file_sha256(weights),
+            "fold": run.info()["fold"],
+            "made_with": machine,
         }
+        record = run.info()
         refinement = recipe.synthesize.refinement
-        return cls(target, run.folder, record["seed"], refinement, record["sources"], facts)
+        return cls(target, record["seed"], refinement, record["sources"], facts)
 
-    def entry(self, slot: Slot, plan: Plan, result: Painted, image: Path, mask: Path) -> dict[str, Any]:
-        """The manifest line of one image.
+    def entry(self, slot: Slot, plan: Plan, result: Painted) -> dict[str, Any]:
+        """The manifest line of one image, but for its paths and scores.
 
         Args:
             slot: its number and attempt.
             plan: what was to be painted; of several defects, those of `result.pieces` in order.
             result: what was painted.
-            image, mask: the files.
         """
         index, attempt = slot
         parts = [self._part(*both) for both in zip(plan.parts, result.pieces, strict=True)]
@@ -98,8 +101,7 @@ class Provenance:
                 "background_error": round(result.background_error, 6),
                 "defects": parts,
             }
-        files = {"image": image, "mask": mask}
-        return line | dict(self.facts) | {k: str(path.relative_to(self.folder)) for k, path in files.items()}
+        return line | dict(self.facts)
 
     def _part(self, part: Part, painted: PaintedPiece) -> dict[str, Any]:
         """One defect of an image."""
@@ -126,17 +128,33 @@ class Provenance:
         return self._hashes[name]
 
 
-def made_with(backbone: Backbone) -> dict[str, Any]:
-    """Program, libraries and machine, as far as they decide an image's bytes."""
-    versions = package_versions()
+@functools.cache
+def _origin(config: BackboneConfig) -> Origin:
+    """Looked up once for all targets of a call: it may ask the hub."""
+    return origin_of(config)
+
+
+def made_with(device: str, dtype: str, speed: SpeedConfig, memory: MemoryConfig) -> dict[str, Any]:
+    """Program, libraries and machine, as far as they decide an image's bytes.
+
+    Args:
+        device, dtype: as for `load_backbone`; of several devices the first.
+        speed, memory: those resolved.
+    """
+    found, where = package_versions(), choose_device(device)
+    is_card = where.type == "cuda"
     return {
-        "augment": versions.pop("augment-defects"),
+        "augment": found.pop("augment-defects"),
         "revision": code_revision(),
-        **versions,
-        "device": str(backbone.device),
-        "dtype": str(backbone.autocast_dtype).removeprefix("torch."),
-        "cpu": torch.backends.cpu.get_cpu_capability(),
+        **found,
+        "device": str(where),
+        "dtype": str(choose_dtype(dtype, where)).removeprefix("torch."),
+        "processor": torch.cuda.get_device_name(where)
+        if is_card
+        else torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
+        "speed": {name: value for name, value in asdict(speed).items() if name != "overlap"},
+        "memory": asdict(memory),
     }
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,14 +16,23 @@ from augment.data.images import file_sha256, read_image, read_mask, read_sample
 from augment.data.sample import Target
 from augment.data.targets import resolve_targets
 from augment.errors import DataError, WorkspaceError
+from augment.jobs.filtering import limits_path
 from augment.jobs.planning import Planner
 from augment.progress import Progress, no_progress
 from augment.recipe import Recipe
 from augment.report.set_page import RealDefect, SetFacts, SetImage, set_page
 from augment.report.set_pictures import full_side
-from augment.workspace import Manifest, Run, fold_name
+from augment.workspace import Manifest, Rejections, Run, fold_name
 
 log = logging.getLogger(__name__)
+_BOUND = {
+    "coverage": "at least",
+    "strength": "at least",
+    "seam": "at most",
+    "raggedness": "at most",
+    "likeness": "distance at most",
+    "copy": "distance at least",
+}
 _SAMPLE = 6  # images from which the size of the page is estimated
 
 
@@ -32,7 +43,7 @@ class ReportResult:
     Attributes:
         key: DATASET/CATEGORY.
         fold: of the set.
-        n: images on the page.
+        n: images of the set on the page.
         page: the file.
         bytes: its size.
     """
@@ -62,15 +73,20 @@ def report(folder: Path, page: Path | None = None, progress: Progress = no_progr
         raise WorkspaceError(f"{folder} holds no synthetic images. Run `augment synthesize` first.")
     record, recipe = run.info(), Recipe.read(folder / "recipe.yaml")
     entries.sort(key=lambda entry: (entry["defect"], entry["index"]))
+    failed = Rejections(folder).entries()
+    failed.sort(key=lambda entry: (entry["defect"], entry["index"], entry["attempt"]))
     key, fold = f"{record['dataset']}/{record['category']}", record["fold"]
-    planners = {e["defect"]: e for e in entries}
+    planners = {e["defect"]: e for e in [*failed, *entries]}
     planners = {defect: _planner(folder, e, recipe, record["seed"]) for defect, e in planners.items()}
     few = entries[:: max(1, len(entries) // _SAMPLE)][:_SAMPLE]
-    side = full_side([_read(folder, entry)[0] for entry in few], len(entries))
+    side = full_side([_read(folder, entry)[0] for entry in few], len(entries) + len(failed))
     out = page or folder / "report.html"
-    with progress(total=len(entries), desc=f"report {key} {fold_name(fold)}", unit="image") as bar:
-        images = _images(folder, entries, planners, bar)
-        set_page(out, _about(record, recipe, entries, key, side), images, _real(planners), side)
+    with progress(
+        total=len(entries) + len(failed), desc=f"report {key} {fold_name(fold)}", unit="image"
+    ) as bar:
+        images = _images(folder, [*entries, *failed], planners, bar)
+        notes = list(_filter_notes(folder, recipe, failed, planners))
+        set_page(out, _about(record, recipe, entries, key, side, notes), images, _real(planners), side)
     return ReportResult(key, fold, len(entries), out, out.stat().st_size)
 
 
@@ -122,8 +138,32 @@ def _real(planners: Mapping[str, Planner]) -> Iterator[RealDefect]:
             yield RealDefect(defect, sample.image.name, image, mask)
 
 
+def _filter_notes(
+    folder: Path, recipe: Recipe, failed: Sequence[Mapping[str, Any]], defects: Iterable[str]
+) -> Iterator[str]:
+    """What the quality filter did, and by which limits."""
+    if not recipe.synthesize.filter.enabled:
+        return
+    counts = Counter(reason for entry in failed for reason in entry["reasons"])
+    why = ", ".join(f"{count} by {name}" for name, count in counts.most_common())
+    yield f"{len(failed)} attempts failed the quality filter" + (f": {why}." if why else ".")
+    for defect in defects:
+        path = limits_path(folder, defect)
+        if path.is_file():
+            limits = json.loads(path.read_text("utf-8"))
+            words = (
+                f"{name} {_BOUND[name]} {value:g}" for name, value in limits.items() if value is not None
+            )
+            yield f"Limits of {defect}, found on its real defects: {', '.join(words)}."
+
+
 def _about(
-    record: Mapping[str, Any], recipe: Recipe, entries: Sequence[Mapping[str, Any]], key: str, side: int
+    record: Mapping[str, Any],
+    recipe: Recipe,
+    entries: Sequence[Mapping[str, Any]],
+    key: str,
+    side: int,
+    more: Sequence[str],
 ) -> SetFacts:
     fold = record["fold"]
     counts: dict[str, int] = {}
@@ -146,7 +186,8 @@ def _about(
     words += ["--seed", str(record["seed"])] if record["seed"] else []
     notes = [
         "The outline is the mask that is written. Outside of it a result is its source, bit for bit; here "
-        f"both are JPEG pictures of at most {side} pixels a side."
+        f"both are JPEG pictures of at most {side} pixels a side.",
+        *more,
     ]
     return SetFacts(
         title=f"Synthetic images of {key}, {fold_name(fold)}",

@@ -9,21 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from augment.backbones.backbone import WEIGHTS
-from augment.backbones.load import load_backbone
-from augment.backbones.model_card import read_model_card
+from augment.backbones.memory import settle_memory
+from augment.backbones.model_files import model_sha256
+from augment.backbones.weights import ADAPTER, weights_file
 from augment.data.images import file_sha256, read_image, write_png
 from augment.data.sample import GOOD, Sample, Target
 from augment.data.targets import resolve_targets
 from augment.errors import AugmentError, DataError, WorkspaceError
-from augment.jobs.painting import Painted
+from augment.jobs.dropping import Slot, batches, is_wanted
+from augment.jobs.painters import Batch, Defect, make_painter
+from augment.jobs.painting import Painted, PaintedPiece
 from augment.jobs.planning import Plan, Planner
 from augment.jobs.provenance import made_with, settings_sha256
-from augment.jobs.several import paint_in_turn
-from augment.jobs.synthesize import fitted_method
-from augment.recipe import Recipe
+from augment.recipe import MemoryConfig, Recipe, SpeedConfig
 from augment.workspace import Drops, Run, find_entry
 
 
@@ -70,7 +69,9 @@ def reproduce(
     if run is None or "weights_sha256" not in entry:
         raise WorkspaceError(f"{path} is no manifest of a synthetic set.")
     name = entry["id"]
-    if Drops(folder).attempt(name) != entry.get("attempt", 0):
+    if "of" not in entry and not is_wanted(
+        entry, Drops(folder)
+    ):  # else an attempt that the filter turned down
         raise WorkspaceError(
             f"{name} was dropped since. Run `augment synthesize` again to have the next one."
         )
@@ -92,8 +93,10 @@ def reproduce(
     then = entry.get("made_with", {})
     _check_plan(plan, entry, then)
     device, dtype = device or then.get("device", "auto"), dtype or then.get("dtype", "auto")
-    backbone = load_backbone(recipe.backbone, device, dtype, unet_folder=fit_run.folder)
-    painted = _paint(plan, entry["index"], fitted_method(target, fit_run, recipe, backbone), recipe)
+    recipe = _as_then(recipe, then, device)
+    painted = _paint(
+        planner, (entry["index"], entry.get("attempt", 0)), fit_run.folder, recipe, device, dtype
+    )
 
     with tempfile.TemporaryDirectory() as scratch:
         findings, same = [], True
@@ -104,14 +107,14 @@ def reproduce(
             findings.append(finding)
             same &= is_same
     if not same:
-        findings += _changes(run, then, made_with(backbone))
+        findings += _changes(run, then, made_with(device, dtype, recipe.speed, recipe.memory))
     return Reproduction(name, same, tuple(findings), *files)
 
 
 def _fit_of(folder: Path, entry: Mapping[str, Any]) -> Run:
     """The fit behind an image, with the weights it had then."""
     fit_folder = (folder / entry["fit"]).resolve()
-    run, weights = Run.find(fit_folder), fit_folder / "unet" / WEIGHTS
+    run, weights = Run.find(fit_folder), weights_file(fit_folder)
     if run is None or not weights.is_file():
         raise WorkspaceError(f"The fit behind {entry['id']} is gone: {fit_folder}. Put it back.")
     now = file_sha256(weights)
@@ -146,8 +149,8 @@ def _check_inputs(folder: Path, fit_run: Run, recipe: Recipe, entry: Mapping[str
             f"The settings of {entry['id']} have changed: {folder / 'recipe.yaml'} or "
             f"{fit_run.folder / 'recipe.yaml'} was edited. Put the earlier one back."
         )
-    model = entry.get("model_sha256")
-    if model is not None and model != read_model_card(recipe.backbone).sha256:
+    model, is_adapter = entry.get("model_sha256"), weights_file(fit_run.folder).name == ADAPTER
+    if model is not None and model != model_sha256(recipe.backbone, with_unet=is_adapter):
         raise WorkspaceError(
             f"The base model of {entry['id']}, {entry['model']}, has other files now. Put the earlier back."
         )
@@ -183,12 +186,26 @@ def _check_plan(plan: Plan, entry: Mapping[str, Any], then: Mapping[str, Any]) -
             )
 
 
-def _paint(plan: Plan, index: int, method: Any, recipe: Recipe) -> Painted:
-    """Paint in a batch as large as it was, at the same place in it: the bytes may depend on both."""
-    size = recipe.synthesize.batch_size
-    spare = [replace(piece, generator=torch.Generator()) for piece in plan.pieces]
-    batch = [plan.pieces if place == index % size else spare for place in range(size)]
-    return Painted.of(plan.image(), paint_in_turn(method, batch, recipe)[index % size])
+def _as_then(recipe: Recipe, then: Mapping[str, Any], device: str) -> Recipe:
+    """The recipe with the settings of speed and memory in force then, which recipe.yaml may not tell."""
+    speed = SpeedConfig(**{"overlap": 0} | then.get("speed", {}))
+    if "memory" in then:
+        return replace(recipe, speed=speed, memory=MemoryConfig(**then["memory"]))
+    return settle_memory(replace(recipe, speed=speed), device)
+
+
+def _paint(planner: Planner, slot: Slot, fit: Path, recipe: Recipe, device: str, dtype: str) -> Painted:
+    """Paint it in a batch as `synthesize` does: what is beside it and where it stands may matter."""
+    found: list[Painted] = []
+
+    def keep(batch: Batch, plans: list[Plan], painted: list[list[PaintedPiece]]) -> None:
+        for (_, is_missing), plan, pieces in zip(batch, plans, painted, strict=True):
+            if is_missing:
+                found.append(Painted.of(plan.image(), pieces))
+
+    with make_painter(recipe, [device], dtype, recipe.memory) as painter:
+        painter.paint(Defect(planner, fit), batches([slot], recipe.synthesize.batch_size), keep)
+    return found[0]
 
 
 def _compare(kind: str, there: Path, now: Path) -> tuple[bool, str]:

@@ -49,7 +49,10 @@ def is_apart(piece: Piece, others: Iterable[Piece]) -> bool:
 
 
 def paint_in_turn(
-    method: Method, images: Sequence[Sequence[Piece]], recipe: Recipe
+    method: Method,
+    images: Sequence[Sequence[Piece]],
+    recipe: Recipe,
+    first: Sequence[PaintedPiece] | None = None,
 ) -> list[list[PaintedPiece]]:
     """Paint a batch of images, each with one or more defects.
 
@@ -61,12 +64,13 @@ def paint_in_turn(
         method: paints.
         images: the pieces of each image, in order; at least one each.
         recipe: as for `paint`.
+        first: the first piece of each, where it is painted already.
 
     Returns:
         The painted pieces of each image; a later one holds what earlier ones have painted in its window.
     """
-    done: list[list[PaintedPiece]] = [[] for _ in images]
-    for turn in range(max(map(len, images))):
+    done: list[list[PaintedPiece]] = [[] for _ in images] if first is None else [[piece] for piece in first]
+    for turn in range(0 if first is None else 1, max(map(len, images))):
         batch = [
             _onto(pieces[min(turn, len(pieces) - 1)], before)
             for pieces, before in zip(images, done, strict=True)

@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from augment.backbones.backbone import WEIGHTS, Backbone
-from augment.backbones.load import load_backbone
+from augment.backbones.memory import settle_memory
+from augment.backbones.weights import weights_file
 from augment.data.export import MvtecWriter
 from augment.data.images import file_sha256, read_image
 from augment.data.sample import Target
+from augment.devices import split_devices
 from augment.errors import TargetError, WorkspaceError
-from augment.jobs.dropping import batches, check_drops, drop_images, is_wanted, remove_images
-from augment.jobs.painting import Painted
-from augment.jobs.planning import Planner
-from augment.jobs.provenance import Provenance
-from augment.jobs.several import paint_in_turn
-from augment.methods.base import Method
+from augment.jobs.dropping import Slot, batches, check_drops, drop_images, is_wanted, remove_images
+from augment.jobs.filtering import Filter, limits_path
+from augment.jobs.foregrounds import show_foreground
+from augment.jobs.painters import Batch, Defect, Painter, make_painter
+from augment.jobs.painting import Painted, PaintedPiece
+from augment.jobs.planning import Plan, Planner
+from augment.jobs.provenance import Provenance, made_with
 from augment.progress import Progress, no_progress
 from augment.recipe import Recipe
-from augment.registry import METHODS
 from augment.report.pictures import contact_sheet
-from augment.workspace import Drops, Manifest, Run, Workspace, locked, wipe, writing
+from augment.workspace import Drops, Manifest, Rejections, Run, Workspace, locked, sort_lines, wipe, writing
 
 _SECTIONS = ("backbone", "window", "data", "synthesize")
 _SHEET = 20
@@ -44,7 +46,11 @@ class SynthesisResult:
         n: number of images of this defect there.
         seconds: time this call spent on it.
         skipped: all were there before.
-        sheet: the contact sheet.
+        sheet: the contact sheet; None: no image passed the filter.
+        left_out: images of which no attempt passed the filter.
+        rejected: criterion -> attempts that failed by it.
+        statement: a sentence on what the filter did; empty where it is off.
+        foreground: what was taken for the parts, in words; `foreground.png` beside the sheet shows it.
     """
 
     key: str
@@ -54,7 +60,11 @@ class SynthesisResult:
     n: int
     seconds: float
     skipped: bool
-    sheet: Path
+    sheet: Path | None
+    foreground: str
+    left_out: int = 0
+    rejected: dict[str, int] = field(default_factory=dict)
+    statement: str = ""
 
 
 def synthesize(
@@ -73,17 +83,19 @@ def synthesize(
 ) -> list[SynthesisResult]:
     """Paint `n` images of each target.
 
-    Image number i depends on the seed, the target, i and how often it was dropped alone, so a killed run
-    resumes to the same bytes, and asking for more adds to what is there.
+    Image number i depends on the seed, the target, i and how often it was dropped alone (with the filter on
+    it is the first attempt since then that passes), so a killed run resumes to the same bytes, and asking for
+    more adds to what is there.
 
     Args:
         targets: fitted ones.
         n: images a target, 1 to 10000.
-        recipe: sections backbone, window, data and synthesize; the first three as in the fit.
+        recipe: sections backbone, window, data and synthesize, the first three as in the fit; and memory.
         workspace: where the runs live.
         seed: of all randomness.
         fold: the fold of the fit.
-        device, dtype: as for `load_backbone`.
+        device: as for `load_backbone`; several, as `cuda:0,cuda:1` or `all`, paint together.
+        dtype: as for `load_backbone`.
         force: redo what is there; what was dropped before is forgotten.
         drop: images to take out of the set and paint again, as `crack/0007`; the targets are of one category.
         progress: makes progress bars.
@@ -103,6 +115,10 @@ def synthesize(
                 check_drops(folder, drop, defects)
             if force:
                 _remove_defects(folder, set(defects))
+        devices = split_devices(device)
+        memory = settle_memory(recipe, ",".join(devices)).memory
+        painter = locks.enter_context(make_painter(recipe, devices, dtype, memory))
+        machine = made_with(devices[0], dtype, recipe.speed, memory)
         results: list[SynthesisResult] = []
         hashes: dict[str, dict[str, str]] = {}
         for target, fit_run in zip(targets, fits, strict=True):
@@ -125,7 +141,7 @@ def synthesize(
                     _refuse_other_weights(each, its_fit, folder)
                 drop_images(run, drop)
             results.append(
-                _synthesize_one(target, n, fit_run, recipe, run, fold, good, (seed, device, dtype), progress)
+                _synthesize_one(target, n, fit_run, recipe, run, fold, seed, painter, machine, progress)
             )
         return results
 
@@ -140,7 +156,9 @@ def _remove_defects(folder: Path, defects: set[str]) -> None:
     with writing(folder):
         for defect in defects:
             (folder / f"sheet_{defect}.png").unlink(missing_ok=True)
+            limits_path(folder, defect).unlink(missing_ok=True)
     remove_images(folder, lambda entry: entry["defect"] not in defects)
+    Rejections(folder).forget(defects)
     Drops(folder).forget(defects)
 
 
@@ -154,8 +172,7 @@ def _fit_of(target: Target, recipe: Recipe, workspace: Workspace, fold: int | st
         raise TargetError(f"{target.key} {state} in {workspace.root} (fold {fold}). Run: {command}")
     fitted = Recipe.read(folder / "recipe.yaml")
     # A fit may paint whole frames, whatever windows it has learnt from.
-    window = replace(fitted.window, full_frame=recipe.window.full_frame)
-    fitted = replace(fitted, window=window)
+    fitted = replace(fitted, window=replace(fitted.window, full_frame=recipe.window.full_frame))
     for section in ("backbone", "window", "data"):
         if getattr(fitted, section) != getattr(recipe, section):
             raise WorkspaceError(
@@ -167,7 +184,7 @@ def _fit_of(target: Target, recipe: Recipe, workspace: Workspace, fold: int | st
 
 def _refuse_other_weights(target: Target, fit_run: Run, folder: Path) -> None:
     """Raise if a set holds images of the target that other weights than its fit's painted."""
-    weights = file_sha256(fit_run.folder / "unet" / WEIGHTS)
+    weights = file_sha256(weights_file(fit_run.folder))
     entries = Manifest(folder / "manifest.jsonl").entries()
     if any(e["defect"] == target.defect and e["weights_sha256"] != weights for e in entries):
         raise WorkspaceError(
@@ -183,12 +200,12 @@ def _synthesize_one(
     recipe: Recipe,
     run: Run,
     fold: int | str,
-    good: dict[str, str],
-    settings: tuple[int, str, str],
+    seed: int,
+    painter: Painter,
+    machine: Mapping[str, Any],
     progress: Progress,
 ) -> SynthesisResult:
     """Paint what is missing of one target's images."""
-    seed, device, dtype = settings
     category, defect = target.category, target.defect
     started = time.monotonic()
     drops = Drops(run.folder)
@@ -197,39 +214,64 @@ def _synthesize_one(
 
     _refuse_other_weights(target, fit_run, run.folder)
     numbers = sorted({*range(n), *drops.indices(defect)})
-    missing = [
-        (index, drops.attempt(_image_id(defect, index)))
-        for index in numbers
-        if not (_image_id(defect, index) in manifest and writer.has(defect, index))
-    ]
+    planner = Planner.of(target, fit_run, recipe, seed)
+    quality = Filter(planner, recipe.synthesize.filter, run.folder)
+
+    def wanted() -> list[Slot]:
+        absent = [i for i in numbers if not (_image_id(defect, i) in manifest and writer.has(defect, i))]
+        attempts = ((index, quality.attempt(index)) for index in absent)
+        return [(index, attempt) for index, attempt in attempts if attempt is not None]
+
+    missing = waiting = wanted()
     sheet = run.folder / f"sheet_{defect}.png"
     if missing or not run.done:
-        run.reopen()
+        run.reopen(memory=asdict(painter.memory))
         writer.write_good(category.train_good, category.test_good)
-    planner = Planner.of(target, fit_run, recipe, seed)
+    show_foreground(planner.foreground, category, run.folder)
     if missing:
-        backbone = load_backbone(recipe.backbone, device, dtype, unet_folder=fit_run.folder)
-        method = fitted_method(target, fit_run, recipe, backbone)
-        provenance = Provenance.of(target, run, fit_run, recipe, backbone)
+        quality.begin()
+        provenance = Provenance.of(target, run, fit_run, recipe, machine)
         with writing(sheet):
             sheet.unlink(missing_ok=True)  # else one of the images before outlives a kill
         with progress(total=len(numbers), desc=f"synthesize {target.key}", unit="image") as bar:
             bar.update(len(numbers) - len(missing))
-            for batch in batches(missing, recipe.synthesize.batch_size):
-                plans = [planner.plan(*slot) for slot, _ in batch]
-                painted = paint_in_turn(method, [plan.pieces for plan in plans], recipe)
+
+            def keep(batch: Batch, plans: list[Plan], painted: list[list[PaintedPiece]]) -> None:
                 for (slot, is_missing), plan, pieces in zip(batch, plans, painted, strict=True):
                     if not is_missing:
                         continue
-                    result = Painted.of(plan.image(), pieces)
+                    source = plan.image()
+                    result = Painted.of(source, pieces)
+                    verdict = quality.judge(source, result.image, result.mask)
+                    entry = provenance.entry(slot, plan, result)
+                    entry |= {"scores": verdict.scores, "nearest": verdict.nearest}
+                    if verdict.reasons:
+                        quality.reject(slot, entry, result, verdict)
+                        bar.update(int(quality.attempt(slot[0]) is None))
+                        continue
                     image, mask = writer.write(defect, slot[0], result.image, result.mask)
-                    manifest.append(provenance.entry(slot, plan, result, image, mask))
+                    entry |= {
+                        "image": str(image.relative_to(run.folder)),
+                        "mask": str(mask.relative_to(run.folder)),
+                    }
+                    failed = quality.failed(slot[0])
+                    manifest.append(entry | ({"rejected": failed} if failed else {}))
                     bar.update(1)
-    count = sum(1 for entry in manifest.entries() if entry["defect"] == defect)
-    if missing or not sheet.exists():
+
+            while waiting:
+                work = batches(waiting, recipe.synthesize.batch_size)
+                painter.paint(Defect(planner, fit_run.folder), work, keep)
+                waiting = wanted()
+    if recipe.synthesize.filter.enabled:  # the order of the lines, too, depends on nothing but the numbers
+        sort_lines(manifest.path, defect)
+        quality.rejections.sort(defect)
+    entries = [entry for entry in Manifest(manifest.path).entries() if entry["defect"] == defect]
+    count, there = len(entries), {entry["index"] for entry in entries}
+    left_out = [index for index in numbers if index not in there]
+    if count and (missing or not sheet.exists()):
         _draw_sheet(planner, manifest, run.folder, sheet)
     seconds = time.monotonic() - started
-    run.finish()
+    run.finish(foreground=planner.foreground.record())
     return SynthesisResult(
         key=target.key,
         fold=fold,
@@ -238,16 +280,11 @@ def _synthesize_one(
         n=count,
         seconds=round(seconds, 2),
         skipped=not missing,
-        sheet=sheet,
-    )
-
-
-def fitted_method(target: Target, fit_run: Run, recipe: Recipe, backbone: Backbone) -> Method:
-    """The method that was fitted, with the fit's own prompts."""
-    fitted = Recipe.read(fit_run.folder / "recipe.yaml").fit
-    category = target.category
-    return METHODS.get(fitted.method)(
-        backbone, category.words, category.defect_words[target.defect], fitted, recipe.synthesize
+        sheet=sheet if count else None,
+        left_out=len(left_out),
+        rejected=quality.counts(),
+        statement=quality.statement(numbers, left_out),
+        foreground=str(planner.foreground),
     )
 
 

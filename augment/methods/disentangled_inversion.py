@@ -6,13 +6,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
 from augment.backbones.attention_processor import AttentionRecorder, AttentionRegion, stack_regions
-from augment.backbones.backbone import Backbone
-from augment.functional.ddim import Schedule, generate_defect, invert_background, noised_background
-from augment.functional.inpainting import Surroundings
+from augment.backbones.backbone import Backbone, Known
+from augment.backbones.once import Once, each_row, row_keys
+from augment.functional.ddim import (
+    Schedule,
+    even_in_log_snr,
+    generate_defect,
+    invert_background,
+    noised_background,
+)
 from augment.functional.losses import region_error
 from augment.functional.masks import (
     contrast_evidence,
@@ -23,7 +31,7 @@ from augment.functional.masks import (
     refine_mask,
 )
 from augment.functional.noising import add_noise, mask_latents, prediction_target, stratified_timesteps
-from augment.methods.base import Generated, TrainingBatch
+from augment.methods.base import Generated, TrainingBatch, level_weights, parts
 from augment.recipe import FitConfig, SynthesizeConfig
 
 
@@ -35,6 +43,7 @@ class DisentangledInversion:
         C_2: (2 L, d) the background conditioning [C_m, C_bg].
         C_3: (2 L, d) [C_bg, C_bg], what `contrast` and guidance compare C_1 with.
         paints_defect: the two prompts differ; where they do not, holes are refilled with good surface.
+        sources: remembers inversions, where several images are painted from each; else None.
         content: (2 L,) bool, the words only one of C_def and C_bg has (all words, where they are equal).
     """
 
@@ -56,6 +65,8 @@ class DisentangledInversion:
         self.content = torch.cat(
             [only_defect if only_defect.any() else defect_prompt.content, background.content]
         )
+        shared = synthesize.samples_per_source
+        self.sources = Once(max(1, synthesize.batch_size // shared), 2) if shared > 1 else None
 
     def loss(self, batch: TrainingBatch, generator: torch.Generator) -> Tensor:
         """Eq. (5) on one batch, all conditionings in one forward.
@@ -64,8 +75,13 @@ class DisentangledInversion:
         recipe's `normal_batch_size`; 0 is the paper), that term may be estimated on fewer rows
         (`regulariser_batch_size`), and with `prior_preservation` normal images also train the first term
         under the background prompt, so that the model keeps knowing a good surface. An inpainting U-Net also
-        sees the hole's surroundings in the first term, and its errors count in units of their contrast.
+        sees the hole's surroundings in the first term; the bundled one's errors count in units of their
+        contrast. `min_snr_gamma` clips how much low noise levels count.
         """
+        return sum(self.losses(batch, generator))
+
+    def losses(self, batch: TrainingBatch, generator: torch.Generator, rows: int = 0) -> Iterator[Tensor]:
+        """Terms that add up to `loss`, each of at most `rows` latents in one forward (0: of all)."""
         backbone, fit, n = self.backbone, self.fit, batch.n_defect
         reference = batch.reference
         if reference is None:
@@ -86,34 +102,40 @@ class DisentangledInversion:
         target = prediction_target(z_0, eps, a_t, backbone.prediction_type)
         known = self._known(z_0, m, reference, n, n_seen, n_masked) if backbone.is_inpainting else None
         first = (self.C_1.expand(n, -1, -1), self.C_3.expand(n_seen - n, -1, -1))
-        prediction = backbone.predict(
-            torch.cat([z_t[:n_seen], z_t_m[masked]]),
-            torch.cat([t[:n_seen], t[masked]]),
-            torch.cat([*first, self.C_2.expand(n_masked, -1, -1)]),
-            stack_regions(torch.cat([m[:n_seen], m[masked]]), n_seen, fit.mask_background_keys),
-            known,
-        )
-        rows = torch.cat([torch.arange(n_seen), torch.arange(masked.start, size)]).to(z_0.device)
-        target, a_t = target[rows], a_t[rows]
-        if known is not None:
-            scale = known.output_scale(a_t).sqrt()
-            target, prediction = target / scale, prediction / scale
-        weighting = fit.region_weighting
-        background = region_error(target[n_seen:], prediction[n_seen:], 1 - m[masked], weighting)
-        if not n_seen:
-            return background
-        return region_error(target[:n_seen], prediction[:n_seen], m[:n_seen], weighting) + background
+        C = torch.cat([*first, self.C_2.expand(n_masked, -1, -1)])
+        z = torch.cat([z_t[:n_seen], z_t_m[masked]])
+        order = torch.cat([torch.arange(n_seen), torch.arange(masked.start, size)]).to(z_0.device)
+        t, m, target, a_t = t[order], m[order], target[order], a_t[order]
+        where = torch.cat([m[:n_seen], 1 - m[n_seen:]])
+        weight = level_weights(a_t, fit, backbone)
+        weight = torch.ones_like(a_t.flatten()) if weight is None else weight
+        for part in parts(len(z), rows):
+            told = None if known is None else known[part]
+            seen = max(0, min(n_seen, part.stop) - part.start)  # leading rows that are of the first term
+            region = stack_regions(m[part], seen, fit.mask_background_keys)
+            prediction, wanted = backbone.predict(z[part], t[part], C[part], region, told), target[part]
+            if backbone.fills_holes:
+                scale = told.output_scale(a_t[part]).sqrt()
+                wanted, prediction = wanted / scale, prediction / scale
+            loss = 0.0
+            for side, count in ((slice(seen), n_seen), (slice(seen, None), n_masked)):
+                if len(prediction[side]):
+                    each = (wanted[side], prediction[side], where[part][side], fit.region_weighting)
+                    error = region_error(*each, weight[part][side])
+                    loss = loss + error * (len(prediction[side]) / count)
+            yield loss
 
     def _known(
         self, z_0: Tensor, m: Tensor, reference: Tensor | None, n: int, n_seen: int, n_masked: int
-    ) -> Surroundings:
+    ) -> Known:
         """What each row of a batch knows: defects and refilled holes their surroundings, Eq. (7) nothing."""
-        parts = []
+        known = []
         for rows, of_defect in ((slice(n), True), (slice(n, n_seen), False)):
             if len(z_0[rows]):
                 good = None if reference is None else reference[rows]
-                parts.append(self.backbone.surroundings(z_0[rows], m[rows], good, of_defect=of_defect))
-        return Surroundings.cat([*parts, Surroundings.unknown(z_0[:n_masked])])
+                known.append(self.backbone.surroundings(z_0[rows], m[rows], good, of_defect=of_defect))
+        nothing = self.backbone.nothing_known(z_0[:n_masked])
+        return type(nothing).cat([*known, nothing])
 
     @torch.no_grad()
     def generate(
@@ -129,23 +151,30 @@ class DisentangledInversion:
         Differs from the paper for an inpainting U-Net: it paints the defect as a change of good surface,
         which is the normal image itself where no other reference is given. With `strength` below 1 it starts
         from a real defect (see `generate_defect`), for an inpainting U-Net also as what the hole most likely
-        holds: it then varies and fits in a real defect rather than inventing one. `start: random` is the
-        ablation without Eq. (8): see `noised_background`.
+        holds: it then varies and fits in a real defect rather than inventing one. How far it may stray is
+        drawn for each image between the two values of `strength`; all take as many steps. `start: random` is
+        the ablation without Eq. (8): see `noised_background`. Images of one source, mask and strength share
+        its inversion where the recipe's `samples_per_source` lets them meet.
         """
         backbone, config = self.backbone, self.synthesize
+        shown = config.carry_detail or config.refinement == "difference"  # what the codec alone makes of it
+        starts_within = examples is not None and config.starts_from_examples
+        shares = _drawn(config.strength, generators) if starts_within else [1.0] * len(generators)
+        once = each_row
+        if self.sources is not None:
+            once = self.sources.rows(list(zip(row_keys(images, masks), shares, strict=True)))
         masks = masks.to(backbone.device)
-        z_0 = backbone.encode_images(images)
+        z_0 = once("z_0", backbone.encode_images, images)
         m = latent_mask(masks, z_0.shape[-2:], self.fit.mask_dilation)
         noise = torch.stack([torch.randn(z_0.shape[1:], generator=g) for g in generators]).to(z_0)
         eps = config.temperature * noise  # differs from the paper, where it is 1
-        schedule, example = backbone.schedule(config.num_inference_steps), None
+        schedule, example = self._schedule(shares), None
         reference = z_0 if references is None else backbone.encode_images(references)
         origin = None if references is None else reference
-        known = backbone.surroundings(z_0, m, reference, of_defect=self.paints_defect)
-        if examples is not None and config.strength < 1:
-            schedule = schedule.first(max(1, round(config.strength * schedule.steps)))
+        known = backbone.surroundings(z_0, m, reference, of_defect=self.paints_defect, images=images)
+        if starts_within:
             example = origin = backbone.encode_images(examples)
-            if backbone.is_inpainting:  # the best guess is the example, moved to meet the surroundings
+            if backbone.fills_holes:  # the best guess is the example, moved to meet the surroundings
                 known = backbone.surroundings(z_0, m, example, of_defect=False)
                 example = known.fill
         passes = _Passes(self, known, m, schedule)
@@ -155,11 +184,26 @@ class DisentangledInversion:
         else:
             calls = config.inversion_calls or config.num_inference_steps
             stride = max(1, round(config.num_inference_steps / calls))
-            trajectory = invert_background(passes.background, z_0, m, schedule, stride)  # Eq. (8)
+
+            def invert(z_0: Tensor, m: Tensor, rows: Tensor) -> list[Tensor]:
+                levels = schedule.rows(rows)
+                background = _Passes(self, None, m, levels).background
+                return invert_background(background, z_0, m, levels, stride)  # Eq. (8)
+
+            trajectory = once("trajectory", invert, z_0, m, torch.arange(len(z_0)))
         z = generate_defect(
-            passes.defect, passes.background, trajectory, m, eps, schedule, config.background, example
+            passes.defect,
+            passes.background,
+            trajectory,
+            m,
+            eps,
+            schedule,
+            config.background,
+            example,
+            config.solver,
         )  # Eq. (9)
-        generated, reconstructed = backbone.decode_latents(z), backbone.decode_latents(z_0)
+        generated = backbone.decode_latents(z)
+        reconstructed = once("reconstructed", backbone.decode_latents, z_0) if shown else None
 
         if config.refinement == "none":
             refined = masks.float()
@@ -172,15 +216,38 @@ class DisentangledInversion:
         refined, fell_back = or_target(refined, masks, config.minimum_refined_share)
         gap = mask_latents(z - z_0, m).square().sum(dim=(1, 2, 3))
         cells = (1 - m).sum(dim=(1, 2, 3)).clamp(min=1) * z_0.shape[1]
-        started = None if origin is None else backbone.decode_latents(origin)
+        carries = config.carry_detail and origin is not None
+        started = backbone.decode_latents(origin) if carries else None
         return Generated(generated, refined, fell_back, (gap / cells).sqrt(), reconstructed, started)
+
+    def _schedule(self, shares: list[float]) -> Schedule:
+        """The levels of a batch, each image's the cleaner end, of its share, of the recipe's."""
+        config, alphas = self.synthesize, self.backbone.alphas_cumprod
+        whole = self.backbone.schedule(config.num_inference_steps)
+        steps = whole.steps
+        if min(shares) < 1:  # as many for all, so that they share their calls
+            steps = max(1, round(sum(config.strength) / 2 * whole.steps))
+        levels = {share: whole.up_to(share, steps, alphas) for share in set(shares)}
+        if config.solver != "ddim":  # the inversion visits the same levels
+            levels = {share: even_in_log_snr(each, alphas) for share, each in levels.items()}
+        if len(levels) == 1:
+            return levels[shares[0]]
+        return Schedule.of_each([levels[share] for share in shares])
+
+
+def _drawn(strength: tuple[float, float], generators: list[torch.Generator]) -> list[float]:
+    """A strength for each image, from its own randomness where there is a choice."""
+    low, high = strength
+    if low == high:
+        return [low] * len(generators)
+    return [low + (high - low) * float(torch.rand((), generator=g, dtype=torch.float64)) for g in generators]
 
 
 class _Passes:
     """The two denoisers of Eq. (8) and (9), and the evidence for Eq. (13) gathered on the way."""
 
     def __init__(
-        self, method: DisentangledInversion, known: Surroundings | None, m: Tensor, schedule: Schedule
+        self, method: DisentangledInversion, known: Known | None, m: Tensor, schedule: Schedule
     ) -> None:
         self.method, self.known, self.m, self.schedule = method, known, m, schedule
         self.a = schedule.a.to(m)
@@ -220,7 +287,7 @@ class _Passes:
         return torch.stack(self.contrasts).mean(dim=0)
 
     def _noise(
-        self, z: Tensor, level: int, condition: Tensor, region: AttentionRegion, known: Surroundings | None
+        self, z: Tensor, level: int, condition: Tensor, region: AttentionRegion, known: Known | None
     ) -> Tensor:
         timestep, a_t = self.schedule.timesteps[level], self.a[level]
         condition = condition.expand(len(z), -1, -1)

@@ -3,7 +3,8 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const by = (id) => document.getElementById(id);
 const list = document.querySelector("ul.set");
 const cards = [...list.children];
-const controls = Object.fromEntries(["sort", "defect", "decision", "fell"].map((id) => [id, by(id)]));
+const ids = ["sort", "defect", "decision", "fell", "failed"].filter(by); // "failed" where the filter was on
+const controls = Object.fromEntries(ids.map((id) => [id, by(id)]));
 const viewer = by("viewer");
 const SVG = "http://www.w3.org/2000/svg";
 const WORDS = { a: "accepted", r: "rejected" };
@@ -49,10 +50,11 @@ function ranges() {
   }));
 }
 function passes(image, limits) {
-  const { defect, decision, fell } = controls;
+  const { defect, decision, fell, failed } = controls;
   if (defect.value && image.defect !== defect.value) return false;
   if (decision.value && (WORDS[decisionOf(image)] || "undecided") !== decision.value) return false;
   if (fell.value && (fell.value === "yes") !== image.fellBack) return false;
+  if (failed && failed.value && (failed.value === "yes") !== !!image.failed) return false;
   return limits.every(({ field, low, high }) => {
     if (Number.isNaN(low) && Number.isNaN(high)) return true;
     const value = image.facts[field];
@@ -95,7 +97,7 @@ function mark() {
   const counts = { a: 0, r: 0, "": 0 };
   data.images.forEach((image, n) => {
     const choice = decisionOf(image);
-    counts[choice]++;
+    if (!image.failed) counts[choice]++;
     cards[n].dataset.decision = WORDS[choice] || "";
     cards[n].querySelector(".state").textContent = WORDS[choice] || "";
     const word = WORDS[choice] ? `, ${WORDS[choice]}` : "";
@@ -138,7 +140,7 @@ function move(step) {
   if (place >= 0 && place < shown.length) point(shown[place], true);
 }
 function decide(choice) {
-  if (!shown.includes(current)) return;
+  if (!shown.includes(current) || data.images[current].failed) return; // what failed is in no set
   const n = current;
   const place = shown.indexOf(n);
   const next = shown[place + 1] ?? shown[place - 1] ?? n;
@@ -214,7 +216,7 @@ function show(n) {
   only = null;
   seen = n;
   const image = data.images[n];
-  const choice = WORDS[decisionOf(image)] || "undecided";
+  const choice = image.failed ? "failed the filter" : WORDS[decisionOf(image)] || "undecided";
   by("shown").textContent = image.id;
   by("verdict").textContent = `${choice}, ${shown.indexOf(n) + 1} of ${shown.length}`;
   viewer.dataset.decision = choice;
@@ -251,6 +253,7 @@ function show(n) {
   );
   by("facts").replaceChildren(...facts.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]));
   open();
+  for (const id of ["accept", "reject"]) by(id).disabled = !!image.failed;
 }
 function showReal(n) {
   only = n;

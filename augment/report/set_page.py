@@ -23,7 +23,20 @@ _LABELS = {
     "refined_pixels": "mask area, pixels",
     "target_pixels": "target mask area, pixels",
     "brightness": "brightness in the mask",
+    "scores.touched_outside": "pixels changed outside the mask",
+    "scores.coverage": "coverage: IoU of mask and visible change",
+    "scores.strength": "strength, 1 is just visible",
+    "scores.seam": "seam at the mask's border",
+    "scores.raggedness": "raggedness of the mask",
+    "scores.nearest": "distance to the nearest real defect",
+    "failed": "attempts that failed before",
 }
+_TOLD = (
+    ("source", "source"),
+    ("mask_source", "target mask from"),
+    ("refinement", "mask"),
+    ("nearest", "nearest real defect"),
+)
 
 
 @dataclass(frozen=True)
@@ -31,7 +44,8 @@ class SetImage:
     """One synthetic image.
 
     Attributes:
-        entry: its line of the manifest; has at least `id`, `defect` and `index`.
+        entry: its line of the manifest; has at least `id`, `defect` and `index`. With `reasons` (criterion ->
+            words), it failed the quality filter: it is shown, and is no part of the set.
         token: names its bytes, so that a decision is not taken over to another image of the same id.
         result: uint8 (H, W[, 3]).
         refined: bool (H, W), the mask that was written.
@@ -116,6 +130,7 @@ def set_page(
         _add_real(parts, defect)
     fields = _fields([image["facts"] for image in parts.images])
     defects = list(dict.fromkeys(image["defect"] for image in parts.images))
+    has_failed = any(image["failed"] for image in parts.images)
     file = f"drop-{about.name.replace('/', '-').replace(' ', '-')}.txt"
     data = {
         "key": about.key,
@@ -133,7 +148,7 @@ def set_page(
             "Synthetic images",
             *(element("p", note, class_="note") for note in about.notes),
             keys_note(),
-            toolbar(fields, defects, file, f"{about.command} --drop {file}"),
+            toolbar(fields, defects, file, f"{about.command} --drop {file}", has_failed),
             element("ul", *parts.cards, class_="set", aria_label="Synthetic images"),
         ),
         section(
@@ -156,8 +171,12 @@ def set_page(
 def _add_image(parts: _Parts, image: SetImage) -> None:
     entry, result = image.entry, image.result
     measured = measures(result, image.refined)
-    parts.measured["synthetic"].setdefault(entry["defect"], []).append(measured)
+    reasons = [f"{name} {words}" for name, words in entry.get("reasons", {}).items()]
+    if not reasons:
+        parts.measured["synthetic"].setdefault(entry["defect"], []).append(measured)
     facts = numbers(entry)
+    if entry.get("rejected"):
+        facts["failed"] = len(entry["rejected"])
     if measured["brightness"] == measured["brightness"]:
         facts["brightness"] = round(measured["brightness"], 1)
     patch, base = None, result
@@ -178,8 +197,9 @@ def _add_image(parts: _Parts, image: SetImage) -> None:
         "refined": path,
         "target": None if image.target is None else outline(image.target),
         "fellBack": "fell back" in str(entry.get("refinement", "")),
+        "failed": ", ".join(reasons),
         "facts": facts,
-        "words": _words(entry),
+        "words": _words(entry) | ({"failed by": ", ".join(reasons)} if reasons else {}),
     }
     number = len(parts.images)
     parts.images.append(record)
@@ -190,9 +210,10 @@ def _add_image(parts: _Parts, image: SetImage) -> None:
             element("span", entry["id"], class_="id"),
             element("span", class_="state"),
             element("span", class_="value"),
+            *(element("span", reason, class_="reason") for reason in reasons),
         ),
     ]
-    parts.cards.append(element("li", *body, class_="card", data_n=number))
+    parts.cards.append(element("li", *body, class_="card failed" if reasons else "card", data_n=number))
 
 
 def _add_real(parts: _Parts, real: RealDefect) -> None:
@@ -236,7 +257,7 @@ def numbers(entry: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
 def _words(entry: Mapping[str, Any]) -> dict[str, str]:
     """What the viewer tells about an image besides numbers."""
     told = {}
-    for name, label in (("source", "source"), ("mask_source", "target mask from"), ("refinement", "mask")):
+    for name, label in _TOLD:
         if isinstance(entry.get(name), str):
             told[label] = Path(entry[name]).name if "/" in entry[name] else entry[name]
     return told

@@ -26,7 +26,13 @@ def keys_note() -> Markup:
     )
 
 
-def toolbar(fields: Sequence[Mapping[str, str]], defects: Sequence[str], file: str, command: str) -> Markup:
+def toolbar(
+    fields: Sequence[Mapping[str, str]],
+    defects: Sequence[str],
+    file: str,
+    command: str,
+    has_failed: bool = False,
+) -> Markup:
     """Sorting, filters, the count, and the drop list.
 
     Args:
@@ -34,6 +40,7 @@ def toolbar(fields: Sequence[Mapping[str, str]], defects: Sequence[str], file: s
         defects: of the set.
         file: name of the drop list.
         command: what to do with it.
+        has_failed: some of the images failed the quality filter.
     """
     orders = [("", "defect and number"), *((f["name"], f["label"]) for f in fields)]
     sort = [
@@ -48,6 +55,9 @@ def toolbar(fields: Sequence[Mapping[str, str]], defects: Sequence[str], file: s
         _labelled("Decision", _select("decision", decided)),
         _labelled("Mask", _select("fell", fell)),
     ]
+    if has_failed:
+        kinds = [("no", "passed"), ("yes", "failed, with the reasons"), ("", "all")]
+        filters.append(_labelled("Quality filter", _select("failed", kinds)))
     blank = element("template", _range(fields), id="range")
     link = element("a", "Download the drop list", id="drop", download=file, role="link", aria_disabled="true")
     return element(

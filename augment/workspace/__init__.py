@@ -5,7 +5,7 @@
     WORKSPACE/
     ├── fits/DATASET/CATEGORY/DEFECT/FOLD/          a learned defect
     ├── synthetic/DATASET/CATEGORY/FOLD/            CATEGORY/ (an MVTec folder), manifest.jsonl, sheets,
-    │                                               dropped.jsonl
+    │                                               dropped.jsonl, rejected.jsonl, rejected/
     └── benchmarks/DATASET/CATEGORY/DETECTOR/       scores
 
 FOLD is `fold0`, `fold1` or `all`. Each run folder holds `recipe.yaml` (every setting, resolved) and
@@ -27,12 +27,14 @@ from augment.workspace.files import (
 from augment.workspace.folders import DEFAULT_ROOT, RunInfo, Workspace, fold_name
 from augment.workspace.lock import locked
 from augment.workspace.manifest import Manifest, find_entry
+from augment.workspace.rejections import Rejections, sort_lines
 from augment.workspace.run import Run, code_revision, package_versions, wipe
 
 __all__ = [
     "DEFAULT_ROOT",
     "Drops",
     "Manifest",
+    "Rejections",
     "Run",
     "RunInfo",
     "Workspace",
@@ -47,6 +49,7 @@ __all__ = [
     "locked",
     "package_versions",
     "read_drop_list",
+    "sort_lines",
     "wipe",
     "writing",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from augment.errors import WorkspaceError
@@ -17,9 +17,10 @@ _NAME = "dropped.jsonl"
 class Drops:
     """`dropped.jsonl` of a synthetic set: a line for each time an image was dropped.
 
-    A line holds the image's `id`, the `attempt` that is wanted since (1 for the first drop), and the
-    `list` that dropped it, as a hash of its ids. An image without a line is wanted as it first was: attempt
-    0. The file is replaced as a whole, so a list is recorded with all its lines or not at all.
+    A line holds the image's `id`, the `attempt` that is wanted since (the one after the attempt that was
+    dropped), and the `list` that dropped it, as a hash of its ids. An image without a line is wanted as it
+    first was: attempt 0. Where the quality filter turns attempts down, the first that passes from there on is
+    taken. The file is replaced as a whole, so a list is recorded with all its lines or not at all.
 
     Args:
         folder: the run folder of the set.
@@ -47,11 +48,17 @@ class Drops:
         name = _hash(ids)
         return all(image_id in self._entries and self._entries[image_id]["list"] == name for image_id in ids)
 
-    def record(self, ids: Sequence[str]) -> None:
-        """Want the next attempt at each of these images."""
-        name, lines = _hash(ids), []
+    def record(self, ids: Sequence[str], painted: Mapping[str, int] | None = None) -> None:
+        """Want the next attempt at each of these images.
+
+        Args:
+            ids: the images.
+            painted: which attempt at each is there, where that is not the one that was wanted.
+        """
+        name, lines, painted = _hash(ids), [], painted or {}
         for image_id in dict.fromkeys(ids):
-            entry = {"id": image_id, "attempt": self.attempt(image_id) + 1, "list": name}
+            attempt = max(self.attempt(image_id), painted.get(image_id, 0)) + 1
+            entry = {"id": image_id, "attempt": attempt, "list": name}
             self._entries[image_id] = entry
             lines.append(json.dumps(entry, ensure_ascii=False) + "\n")
         self._write(self._text + "".join(lines))
@@ -63,11 +70,21 @@ class Drops:
         if self._text:
             self._write("".join(kept))
 
-    def copy_to(self, folder: Path) -> None:
-        """Make another set of the same images (a baseline's) want the same attempts."""
+    def copy_to(self, folder: Path, painted: Mapping[str, int] | None = None) -> None:
+        """Make another set of the same images (a baseline's) want the same attempts.
+
+        Args:
+            folder: of that set.
+            painted: which attempt at each image is here, where that is not the one that was wanted.
+        """
+        later = {i: a for i, a in (painted or {}).items() if a > self.attempt(i)}
+        lines = (
+            json.dumps({"id": i, "attempt": a, "list": ""}, ensure_ascii=False) for i, a in later.items()
+        )
+        text = self._text + "".join(f"{line}\n" for line in lines)
         other = Drops(folder)
-        if other._text != self._text:
-            other._write(self._text)
+        if other._text != text:
+            other._write(text)
 
     def _write(self, text: str) -> None:
         self._text = text

@@ -132,7 +132,8 @@ class Run:
         """Raise if this run was made with another seed, other settings or other files."""
         path = self.folder / "recipe.yaml"
         try:
-            then = _flatten(yaml.safe_load(path.read_text(encoding="utf-8")))
+            # a setting that is younger than the run was as its default is
+            then = _flatten(Recipe().to_dict()) | _flatten(yaml.safe_load(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, AttributeError, yaml.YAMLError) as error:
             raise WorkspaceError(f"{path} cannot be read ({error}). Redo the run with --force.") from error
         now = _flatten(recipe.to_dict())

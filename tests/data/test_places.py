@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
-from augment.data.places import best_place, plain_ground, share_on, surroundings_gap
-from augment.data.target_place import TargetPlace
+from augment.data import foreground as module
+from augment.data.places import Parts, best_place, plain_ground, share_on, surroundings_gap
+from augment.data.target_place import TargetPlace, target_place
 from augment.recipe import MaskConfig
 
 CONFIG = MaskConfig(flips=False, rotation=0, scale=(1, 1), translation=0.1, elastic=0)
@@ -87,3 +89,64 @@ def test_a_defect_that_may_lie_anywhere_on_a_part_stays_off_the_ground():
         return np.mean([share_on(plain_ground(image), place.mask) for place in places])
 
     assert overhang(1) > 0.1 and overhang(8) == 0
+
+
+def disc(row, column, radius=45):
+    y, x = np.mgrid[:160, :160]
+    return np.hypot(y - row, x - column) < radius
+
+
+def shown(part, seed=0):
+    """A plate on white ground, with a camera's noise."""
+    noise = np.random.default_rng(seed).normal(0, 4, (160, 160, 3))
+    return (np.where(part[..., None], (90, 80, 70), 245) + noise).clip(0, 255).astype(np.uint8)
+
+
+def foreground(*parts):
+    return module.described(list(parts), "drawn")
+
+
+@pytest.mark.parametrize("aside", [0, 30])
+def test_masks_stay_on_the_part_though_the_training_mask_is_drawn_wide(aside):
+    """The same part in the middle of both images; then at another place in each."""
+    there, here = disc(80, 80), disc(80 - aside, 80 + aside)
+    known = foreground(*(disc(80 - step * aside / 4, 80 + step * aside / 4) for step in range(5)))
+    assert known.is_aligned == (aside == 0)
+    mask = disc(80, 120, 14)  # a third of it hangs over, where the training image shows bare ground
+    loose = replace(CONFIG, translation=0.1, rotation=20, elastic=0.5)
+    parts = Parts(there, here, known)
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        place = best_place(mask, shown(there), shown(here, 1), loose, rng, parts)
+        assert place.mask.sum() >= 0.5 * mask.sum()
+        assert not (place.mask & ~here).any()
+        assert ndimage.label(place.mask, np.ones((3, 3)))[1] == 1
+
+
+def test_dirt_that_hangs_over_the_edge_may_hang_over_the_edge():
+    part, dirt = disc(80, 80), disc(80, 122, 14)
+    parts = Parts(part | dirt, part, foreground(part, part))
+    usual = (dirt & ~part).sum() / dirt.sum()
+    config = replace(CONFIG, translation=0.05)
+    shares = []
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        mask = best_place(dirt, shown(part | dirt), shown(part, 1), config, rng, parts).mask
+        shares.append((mask & ~part).sum() / mask.sum())
+    assert 0.1 < max(shares) <= usual
+
+
+def test_where_no_place_is_on_the_part_the_nearest_that_is_is_taken():
+    there, here = disc(80, 80), disc(40, 40, 25)
+    parts = Parts(there, here, foreground(there, there))  # as if it lay where all others do
+    mask = disc(110, 110, 10)
+    place = best_place(mask, shown(there), shown(here), CONFIG, np.random.default_rng(0), parts)
+    assert place.mask.sum() > 0.6 * mask.sum() and not (place.mask & ~here).any()
+
+
+def test_a_texture_has_the_places_it_had_before(part):
+    image, mask = part
+    first = best_place(mask, image, image, CONFIG, np.random.default_rng(5), None)
+    seeds = np.random.default_rng(5).integers(2**63, size=CONFIG.candidates)
+    places = [target_place([mask], mask.shape, CONFIG, np.random.default_rng(seed)) for seed in seeds]
+    assert any(np.array_equal(first.mask, place.mask) for place in places)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import tracemalloc
 
+import cv2
 import numpy as np
 import pytest
 from scipy import ndimage
 
 from augment.data import target_place as module
 from augment.data.masks import feather, resize_mask
+from augment.data.moves import move_between
 from augment.data.target_place import target_place
 from augment.recipe import MaskConfig
 
@@ -75,3 +77,37 @@ def test_the_blend_at_the_edges_is_the_same_wherever_the_mask_lies():
     alpha = feather(large, 3)
     assert np.array_equal(alpha[100:140, 200:250], feather(small, 3))
     assert (alpha > 0).sum() == (alpha[100:140, 200:250] > 0).sum()
+
+
+@pytest.mark.parametrize("angle", [0.0, 35.0, 200.0])
+def test_a_defect_carried_to_a_part_elsewhere_is_so_in_a_large_image_too(angle, monkeypatch):
+    rows, columns = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    there = (np.abs(rows - 180) < 30) & (np.abs(columns - 200) < 110) | (
+        np.hypot(rows - 180, columns - 300) < 50
+    )
+    turn = cv2.getRotationMatrix2D((240, 180), angle, 0.9)
+    here = cv2.warpAffine(there.astype(np.uint8), turn, SHAPE[::-1]) > 0
+    move = move_between(there, here, (True, True))
+    mask = defect(SHAPE, 165, 250)
+    agreements = []
+    for seed in range(6):
+        whole = target_place([mask], SHAPE, MaskConfig(), np.random.default_rng(seed), move)
+        monkeypatch.setattr(module, "_WHOLE", 100)
+        part = target_place([mask], SHAPE, MaskConfig(), np.random.default_rng(seed), move)
+        monkeypatch.undo()
+        assert part.way.shape[0] < 120
+        agreements.append((whole.mask & part.mask).sum() / (whole.mask | part.mask).sum())
+    assert min(agreements) > 0.75 and np.median(agreements) > 0.85
+
+
+def test_a_place_shifted_and_cut():
+    mask, rng = defect(SHAPE, 100, 120), np.random.default_rng(3)
+    training, image = rng.integers(0, 256, (2, *SHAPE, 3)).astype(np.uint8)
+    for config in (MaskConfig(), MaskConfig(scale=(9.0, 9.0))):  # the second finds no place: all stays
+        place = target_place([mask], SHAPE, config, np.random.default_rng(0))
+        moved = place.shifted((30, -20))
+        assert np.array_equal(moved.mask[30:, :-20], place.mask[:-30, 20:])
+        before, after = place.moved(training, image), moved.moved(training, image)
+        assert np.array_equal(after[moved.mask], before[place.mask])
+        half = moved.mask & (np.arange(SHAPE[0]) < np.nonzero(moved.mask)[0].mean())[:, None]
+        assert np.array_equal(moved.within(half).mask, half)

@@ -7,6 +7,7 @@ import torch
 from diffusers import DDIMScheduler
 
 from augment.functional.ddim import (
+    Schedule,
     ddim_inversion_step,
     ddim_step,
     generate_defect,
@@ -65,7 +66,7 @@ def test_the_step_equals_diffusers(scheduler, scene):
 
 
 def test_the_schedule_visits_what_diffusers_visits(scheduler, schedule):
-    assert schedule.timesteps == (0, *sorted(scheduler.timesteps.tolist()))
+    assert schedule.timesteps.tolist() == [0, *sorted(scheduler.timesteps.tolist())]
     assert torch.all(schedule.a[1:] < schedule.a[:-1])
     assert schedule.steps == 10
 
@@ -177,14 +178,57 @@ def test_an_example_survives_a_late_start_and_not_an_early_one(schedule, scene):
     """With a denoiser that only takes the noise out, the hole ends at the example from a late start."""
     z_0, eps, direction, m = scene
     oracle = lambda z, level: eps  # noqa: E731
-    short = schedule.first(4)
-    assert short.steps == 4 and short.timesteps == schedule.timesteps[:5]
+    short = Schedule(schedule.timesteps[:5], schedule.a[:5])
     trajectory = invert_background(oracle, z_0, m, short)
     z = generate_defect(oracle, None, trajectory, m, eps, short, "replay", example=direction)
     a = short.a
     expected = direction * (a[0] / 1).sqrt() + (1 - a[0]).sqrt() * eps
     assert torch.allclose(z * m, expected * m, atol=1e-9)
     assert torch.allclose(z * (1 - m), z_0 * (1 - m), atol=1e-12)
+
+
+def test_the_cleaner_end_of_a_schedule():
+    scheduler = DDIMScheduler(num_train_timesteps=1000, set_alpha_to_one=False, steps_offset=1)
+    scheduler.set_timesteps(20)
+    alphas = scheduler.alphas_cumprod
+    whole = make_schedule(alphas, float(scheduler.final_alpha_cumprod), scheduler.timesteps.tolist())
+    same, short = whole.up_to(1.0, 20, alphas), whole.up_to(0.6, 12, alphas)
+    assert torch.equal(same.timesteps, whole.timesteps) and torch.equal(same.a, whole.a)
+    assert torch.equal(short.timesteps, whole.timesteps[:13]) and torch.equal(short.a, whole.a[:13])
+    for share, steps in ((0.31, 13), (0.97, 13), (0.01, 1), (0.02, 4)):
+        part = whole.up_to(share, steps, alphas)
+        assert part.steps == steps and part.timesteps[1] == whole.timesteps[1]
+        assert (part.timesteps.diff() > 0).all()
+        assert abs(int(part.timesteps[-1]) - max(steps, 1000 * share - 49)) < 1
+        assert torch.equal(part.a[1:], alphas.double()[part.timesteps[1:]])
+
+
+def test_each_image_of_a_batch_may_have_its_own_levels(schedule, scene):
+    """Inverting and generating a batch is inverting and generating each of its images."""
+    z_0, eps, direction, m = (part[:2] for part in scene)
+    alphas = torch.linspace(0.999, 0.01, 1000, dtype=torch.float64)
+    whole = make_schedule(alphas, 0.9995, list(range(1, 1000, 111)))
+    parts = [whole.up_to(share, 5, alphas) for share in (0.4, 0.9)]
+    both = Schedule.of_each(parts)
+    assert both.steps == 5 and torch.equal(both.rows(torch.tensor([1])).timesteps[:, 0], parts[1].timesteps)
+
+    def denoiser(levels: Schedule):
+        def denoise(z, level):
+            t = levels.timesteps[level].double().reshape(-1, 1, 1, 1) / 1000
+            return (1 - t) * z.tanh() + t * z.roll(1, dims=-1)
+
+        return denoise
+
+    def painted(levels, rows):
+        trajectory = invert_background(denoiser(levels), z_0[rows], m[rows], levels, stride=2)
+        start = direction[rows]
+        return generate_defect(
+            denoiser(levels), None, trajectory, m[rows], eps[rows], levels, "replay", start, solver="dpm++2m"
+        )
+
+    together = painted(both, slice(2))
+    for row, levels in enumerate(parts):
+        assert torch.allclose(together[row], painted(levels, slice(row, row + 1))[0], atol=1e-12)
 
 
 def test_the_background_without_inversion_is_the_source_noised_by_one_noise(schedule, scene):

@@ -28,8 +28,9 @@ SETTINGS = {
 KNOWN = {
     "id", "defect", "index", "attempt", "seed", "source", "source_sha256", "mask_source",
     "mask_source_sha256", "example", "example_sha256", "window", "target_pixels", "refined_pixels",
-    "refinement", "background_error", "model", "model_revision", "model_licence", "model_sha256", "recipe",
-    "settings_sha256", "data_licence", "fit", "weights_sha256", "fold", "made_with", "image", "mask",
+    "refinement", "background_error", "model", "model_commit", "model_licence", "model_sha256", "recipe",
+    "settings_sha256", "data_licence", "fit", "weights_sha256", "fold", "made_with", "scores", "nearest",
+    "image", "mask",
 }  # fmt: skip
 
 

@@ -264,15 +264,38 @@ def test_a_painting_starts_from_its_example(backbone, scene):
     images, masks = scene
     examples = images.clone()
     examples[:, 0] = torch.where(masks[:, 0] > 0, 0.95, examples[:, 0])
-    method = make(backbone, strength=0.5)
+    method = make(backbone, strength=(0.5, 0.5))
     plain = method.generate(images, masks, generators()).images
     painted = method.generate(images, masks, generators(), examples=examples).images
-    from_noise = make(backbone, strength=1.0).generate(images, masks, generators(), examples=examples).images
+    from_noise = (
+        make(backbone, strength=(1.0, 1.0)).generate(images, masks, generators(), examples=examples).images
+    )
     assert torch.equal(from_noise, plain)  # at full strength, as in the paper, there is no example
     inside = masks.expand_as(images) > 0
     wanted = backbone.decode_latents(backbone.encode_images(examples))
     near, far = ((image - wanted)[inside].abs().mean() for image in (painted, plain))
     assert near < 0.5 * far
+
+
+def test_each_image_strays_from_its_example_as_far_as_its_own_randomness_says(backbone, scene):
+    """A range of strengths: results lie between those of its ends, and do not depend on the batch."""
+    images, masks = scene
+    examples = torch.where(masks > 0, 1 - images, images)
+
+    def painted(strength, rows=slice(None)):
+        method = make(backbone, strength=strength)
+        given = (part[rows] for part in (images, masks))
+        return method.generate(*given, generators()[rows], examples=examples[rows]).images
+
+    ranged = painted((0.3, 0.9))
+    for row in range(len(images)):
+        alone = painted((0.3, 0.9), slice(row, row + 1))[0]
+        assert torch.allclose(ranged[row], alone, atol=1e-4)
+    assert torch.equal(ranged, painted((0.3, 0.9)))
+    inside = masks.expand_as(images) > 0
+    wanted = backbone.decode_latents(backbone.encode_images(examples))
+    gaps = [(image - wanted)[inside].abs().mean() for image in (painted((0.3, 0.3)), ranged)]
+    assert gaps[0] < gaps[1]
 
 
 def test_a_reference_takes_the_place_of_what_the_hole_shows(backbone, scene):
@@ -283,3 +306,46 @@ def test_a_reference_takes_the_place_of_what_the_hole_shows(backbone, scene):
         for references in (None, images, other)
     )
     assert torch.equal(own, same) and not torch.equal(own, moved)
+
+
+@pytest.mark.parametrize("background", ["replay", "predict"])
+def test_images_of_one_source_and_mask_share_its_inversion(backbone, scene, background):
+    """Fewer network calls; within rounding of what each image's own inversion gives."""
+    images, masks = (part[[0, 0, 1, 1]] for part in scene)
+    rows = []
+    spy = replace(backbone)
+    spy.predict_noise = lambda z, *rest: rows.append(len(z)) or backbone.predict_noise(z, *rest)
+    settings = {"background": background, "batch_size": 4, "refinement": "difference"}
+    own = make(spy, **settings).generate(images, masks, generators(4))
+    own_rows = sum(rows)
+    rows.clear()
+    method = make(spy, **settings, samples_per_source=2)
+    shared = method.generate(images, masks, generators(4))
+    assert own_rows - sum(rows) == 4 * (4 - 2)  # steps x images less
+    assert torch.allclose(shared.images, own.images, atol=1e-5)
+    assert torch.allclose(shared.reconstructed, own.reconstructed, atol=1e-5)
+    assert torch.equal(shared.refined, own.refined)
+    assert not torch.equal(shared.images[0], shared.images[1])  # their noise differs
+    rows.clear()
+    again = method.generate(images[:2], masks[:2], generators(2))
+    assert sum(rows) == 4 * (2 if background == "replay" else 4)  # what was inverted is remembered
+    assert torch.allclose(again.images, own.images[:2], atol=1e-5)
+
+
+def test_what_nobody_asks_for_is_not_decoded(backbone, scene):
+    plain = make(backbone, carry_detail=True).generate(*scene, generators())
+    spare = make(backbone, carry_detail=False).generate(*scene, generators())
+    assert torch.equal(plain.images, spare.images) and torch.equal(plain.refined, spare.refined)
+    assert plain.reconstructed is not None and spare.reconstructed is None
+
+
+def test_the_second_order_solver_is_nearer_to_many_steps_than_ddim(backbone, scene):
+    """With as few steps; the reference takes ten times as many."""
+    many, few, better = (
+        make(backbone, num_inference_steps=steps, solver=solver).generate(*scene, generators()).images
+        for steps, solver in ((100, "ddim"), (10, "ddim"), (10, "dpm++2m"))
+    )
+    inside = scene[1].expand_as(many) > 0
+    outside = ~inside
+    assert (better - many)[inside].abs().mean() < 0.8 * (few - many)[inside].abs().mean()
+    assert torch.allclose(better[outside], few[outside], atol=0.2)

@@ -129,7 +129,7 @@ def test_painting_is_ddim_with_the_noised_source_around_it(backbone, scene):
 
 def test_images_depend_on_their_own_generator_alone_and_on_no_example(backbone, scene):
     images, masks = scene
-    method = make(backbone, strength=0.5)
+    method = make(backbone, strength=(0.5, 0.5))
     whole = method.generate(images, masks, generators()).images
     alone = method.generate(images[1:], masks[1:], generators()[1:], images[:1], 1 - images[1:]).images
     assert torch.allclose(whole[1:], alone, atol=1e-4)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -14,6 +16,12 @@ from selenium.webdriver.chrome.service import Service  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
 from selenium.webdriver.support.ui import Select, WebDriverWait  # noqa: E402
+
+from augment.report.set_page import set_page  # noqa: E402
+
+_spec = importlib.util.spec_from_file_location("set_fixtures", Path(__file__).with_name("conftest.py"))
+made = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(made)
 
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 _FLAGS = (
@@ -241,3 +249,33 @@ def test_the_list_is_downloaded_as_a_file(shown):
     WebDriverWait(shown.browser, 10).until(lambda _: path.exists())
     assert path.read_text() == "scratch/0000\nscratch/0001\n"
     assert "--drop drop-parts-washer-fold0.txt" in shown.by("then").text
+
+
+def test_what_failed_the_filter_is_shown_when_asked_for_and_cannot_be_decided(browser, tmp_path):
+    images = made.make_images()
+    (failed,) = made.make_images(
+        count=1, defects=("spot",), id="spot/0000@0", reasons={"strength": "0.9 < 1.2"}
+    )
+    images[3] = replace(
+        images[3],
+        entry=images[3].entry | {"attempt": 1, "rejected": [{"attempt": 0}], "scores": {"seam": 0.2}},
+    )
+    path = set_page(tmp_path / "report.html", made.ABOUT, [*images, failed], made.make_real())
+    shown = Shown(browser, path)
+    browser.execute_script("localStorage.clear()")
+    shown = Shown(browser, path)
+    assert len(shown.ids) == 6 and "spot/0000@0" not in shown.ids
+    shown.choose("failed", "failed, with the reasons")
+    assert shown.ids == ["spot/0000@0"]
+    assert browser.find_element(By.CSS_SELECTOR, ".card.failed .reason").text == "strength 0.9 < 1.2"
+    start_on = browser.find_element(By.CSS_SELECTOR, ".card.failed .open")
+    start_on.click()
+    assert not shown.by("reject").is_enabled() and shown.by("verdict").text.startswith("failed the filter")
+    assert "strength 0.9 < 1.2" in shown.by("facts").text
+    shown.press("r", Keys.ESCAPE)
+    assert shown.dropped == [] and shown.count.endswith("6 undecided.")
+    shown.choose("failed", "all")
+    assert len(shown.ids) == 7
+    shown.choose("sort", "attempts that failed before")
+    assert shown.ids[0] == "spot/0000"
+    assert [line["message"] for line in browser.get_log("browser")] == []

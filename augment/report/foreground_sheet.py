@@ -1,0 +1,57 @@
+"""Good images with what counts as the part in each, to be looked at before anything is painted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from augment.report.drawing import (
+    MUTED,
+    PAPER,
+    TARGET_COLOUR,
+    fit_text,
+    overlay,
+    save_picture,
+    shrink,
+    shrink_mask,
+    write,
+)
+
+_CELL, _GAP, _HEADER, _MARGIN, _ACROSS = 180, 6, 34, 16, 6
+
+
+def foreground_sheet(
+    images: Sequence[np.ndarray], masks: Sequence[np.ndarray], caption: str, path: Path
+) -> Path:
+    """Draw images with their foreground tinted and outlined; not where it is the whole image.
+
+    Args:
+        images: uint8 (H, W) or (H, W, 3), of any sizes.
+        masks: bool (H, W).
+        caption: a line above them.
+        path: PNG to write.
+
+    Raises:
+        WorkspaceError: the file cannot be written.
+    """
+    across = min(_ACROSS, len(images))
+    lines = math.ceil(len(images) / across)
+    width = 2 * _MARGIN + max(across * (_CELL + _GAP) - _GAP, 3 * _CELL)
+    sheet = Image.new("RGB", (width, _HEADER + lines * (_CELL + _GAP) + _MARGIN), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    write(draw, (_MARGIN, _HEADER / 2), fit_text(caption, 14, width - 2 * _MARGIN), 14, MUTED)
+    for number, (image, mask) in enumerate(zip(images, masks, strict=True)):
+        height, wide = mask.shape
+        scale = _CELL / max(height, wide)
+        size = max(1, round(wide * scale)), max(1, round(height * scale))
+        cell = shrink(image, *size)
+        if not mask.all():
+            cell = overlay(cell, shrink_mask(mask, *size), TARGET_COLOUR)
+        line, column = divmod(number, across)
+        left, top = _MARGIN + column * (_CELL + _GAP), _HEADER + line * (_CELL + _GAP)
+        sheet.paste(cell, (left + (_CELL - cell.width) // 2, top + (_CELL - cell.height) // 2))
+    return save_picture(sheet, path)
