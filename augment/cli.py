@@ -64,6 +64,11 @@ _dtype = option(
     "Run", "--dtype", type=click.Choice(["auto", "float32", "bfloat16", "float16"]), default="auto",
     help="Number format of the model; auto: bfloat16 where the device has it.",
 )  # fmt: skip
+_memory = option(
+    "Run", "--memory", type=click.Choice(["auto", "8gb", "12gb", "24gb", "max"]), default=None,
+    help="Room on the GPU for a Stable Diffusion; auto: what the card has. Smaller is slower, not worse, but "
+    "below 24gb a fit learns a LoRA where the recipe does not say otherwise. [default: the recipe's]",
+)  # fmt: skip
 _force = option("Run", "--force", is_flag=True, help="Redo what is done, or was done with other settings.")
 _dry_run = option("Run", "--dry-run", is_flag=True, help="Print the resolved plan and run nothing.")
 
@@ -96,6 +101,7 @@ def main() -> None:
 @_seed
 @_devices
 @_dtype
+@_memory
 @_force
 @_dry_run
 @output_options
@@ -109,6 +115,7 @@ def fit(
     seed: int,
     device: str,
     dtype: str,
+    memory: str | None,
     force: bool,
     dry_run: bool,
     console: Console,
@@ -126,11 +133,14 @@ def fit(
 
     store = Workspace(workspace)
     found = resolve_targets(targets, data_root)
+    overrides += _in_mode(memory)
     job = Job(tuple(found), fold, _load_recipe(recipe, overrides, device, console))
     if dry_run:
+        from augment.backbones.memory import settle_memory
+
         folders = [store.fit_folder(target.key, fold) for target in found]
-        rows = job.describe(folders, make_progress(console.quiet))
-        _print_plan(console, [(rows, job.recipe)], ("backbone", "window", "data", "adapt", "fit"))
+        rows, settled = job.describe(folders, make_progress(console.quiet)), settle_memory(job.recipe, device)
+        _print_plan(console, [(rows, settled)], ("backbone", "window", "data", "adapt", "fit", "memory"))
         return
     from augment.jobs.fit import fit as run_fit
 
@@ -168,6 +178,7 @@ def fit(
 @_seed
 @_devices
 @_dtype
+@_memory
 @option(
     "Data",
     "--masks",
@@ -206,6 +217,7 @@ def synthesize(
     seed: int,
     device: str,
     dtype: str,
+    memory: str | None,
     masks: Path | None,
     drop: Path | None,
     is_filtered: bool | None,
@@ -229,15 +241,18 @@ def synthesize(
     store = Workspace(workspace)
     if is_filtered is not None:
         overrides = (*overrides, f"synthesize.filter.enabled={json.dumps(is_filtered)}")
-    jobs = plan_synthesis(targets, data_root, store, fold, recipe, overrides)
+    jobs = plan_synthesis(targets, data_root, store, fold, recipe, overrides + _in_mode(memory))
     drops = plan_drops(drop, jobs, store)
     if dry_run:
+        from augment.backbones.memory import settle_memory
+
         parts = []
         for job in jobs:
             folders = [store.synthetic_folder(t.category.key, job.fold) for t in job.targets]
             rows = job.describe(folders, make_progress(console.quiet))
-            parts.append(([row | {"images": number} for row in rows], job.recipe))
-        _print_plan(console, parts, ("backbone", "window", "data", "synthesize"))
+            settled = settle_memory(job.recipe, device)
+            parts.append(([row | {"images": number} for row in rows], settled))
+        _print_plan(console, parts, ("backbone", "window", "data", "synthesize", "memory"))
         return
     from augment.jobs.synthesize import synthesize as run_synthesize
 
@@ -586,6 +601,11 @@ def _load_recipe(name: str | None, overrides: tuple[str, ...], device: str, cons
         name, line = choose_recipe_name(device)
         console.say(line)
     return load_recipe(name, overrides)
+
+
+def _in_mode(memory: str | None) -> tuple[str, ...]:
+    """--memory as an override, or none."""
+    return () if memory is None else (f"memory.mode={memory}",)
 
 
 def _chosen(key: str, values: tuple) -> list[str]:

@@ -28,8 +28,10 @@ Range = tuple[float, float]
 class BackboneConfig:
     """Which diffusion model paints."""
 
-    model: str = "tiny"  # the bundled model, a diffusers folder, or a hub id
+    model: str = "tiny"  # the bundled model, a diffusers folder, a hub id, or a .safetensors checkpoint
     revision: str | None = None  # hub revision (branch, tag or commit)
+    tokenizer: str | None = None  # of a checkpoint file: folder or hub id; None: beside it, else the hub's
+    prediction_type: Literal["epsilon", "v_prediction"] | None = None  # None: what the model says of itself
     resolution: int = 256  # side of the square window the model sees, pixels; a multiple of 32
 
 
@@ -55,6 +57,18 @@ class AdaptConfig:
 
 
 @dataclass(frozen=True)
+class LoraConfig:
+    """The low-rank change of the U-Net that is learnt in place of all its weights."""
+
+    rank: int = 16
+    alpha: float | None = None  # the change counts alpha / rank; None: the rank, so that it counts whole
+    targets: tuple[str, ...] = (  # names of the layers that change; without the convolutions it learns half
+        "to_q", "to_k", "to_v", "to_out.0", "conv1", "conv2",
+    )  # fmt: skip
+    learning_rate: float = 1e-3  # takes the place of fit.learning_rate
+
+
+@dataclass(frozen=True)
 class FitConfig:
     """Learning one defect type (Eq. 5)."""
 
@@ -76,6 +90,15 @@ class FitConfig:
     max_grad_norm: float = 1.0
     ema_decay: float = 0.98
     region_weighting: Literal["balanced", "paper"] = "balanced"
+    min_snr_gamma: float | None = None  # clips how much a low noise level counts, 5 is usual; None: off
+    tuning: Literal["auto", "full", "lora", "dora"] = (
+        "auto"  # what of the U-Net is learnt; auto: all of it, or LoRA where the memory mode asks for it
+    )
+    lora: LoraConfig = field(default_factory=LoraConfig)
+    optimizer: Literal["auto", "adamw", "fused", "8bit"] = (
+        "auto"  # auto: adamw, or 8bit (bitsandbytes) where the memory mode asks for it
+    )
+    compile: bool = False  # torch.compile the U-Net: minutes at the start, then faster; for GPUs
     flips: bool = True  # mirrored training windows
     mask_dilation: int = 0  # latent cells added around a training mask
     mask_background_keys: bool = False  # hide the hole's keys from self-attention in background passes
@@ -177,6 +200,24 @@ class SpeedConfig:
 
 
 @dataclass(frozen=True)
+class MemoryConfig:
+    """What is given up for memory in `fit` and `synthesize`; beside `mode`, None leaves it to the mode.
+
+    None of it changes a result by more than rounding, but for `vae_tiling`, which may move a seam by a grey
+    level. `augment.memory` says what each mode sets.
+    """
+
+    mode: Literal["auto", "8gb", "12gb", "24gb", "max"] = "auto"  # auto: the largest the card has room for
+    gradient_checkpointing: bool | None = None  # compute a fit's activations twice in place of keeping them
+    training_rows: int | None = None  # latents in one forward of a fit, which adds up gradients; 0: all
+    painting_rows: int | None = None  # latents in one forward of a synthesis; 0: all
+    half_weights: bool | None = None  # keep weights that are not learnt in the dtype they are used in
+    offload: bool | None = None  # text encoder and autoencoder wait in main memory while they are not used
+    vae_slicing: bool | None = None  # one image at a time through Stable Diffusion's autoencoder
+    vae_tiling: bool | None = None  # and each in tiles
+
+
+@dataclass(frozen=True)
 class ProtocolConfig:
     """Which images a fit may see."""
 
@@ -275,6 +316,7 @@ class Recipe:
     fit: FitConfig = field(default_factory=FitConfig)
     synthesize: SynthesizeConfig = field(default_factory=SynthesizeConfig)
     speed: SpeedConfig = field(default_factory=SpeedConfig)
+    memory: MemoryConfig = field(default_factory=MemoryConfig)
     benchmark: BenchmarkConfig = field(default_factory=BenchmarkConfig)
     pretrain: PretrainConfig = field(default_factory=PretrainConfig)
 

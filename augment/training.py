@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,12 @@ class Trainer:
         decay_steps: total steps over which the rate falls along a cosine to a tenth; None: it stays.
         max_grad_norm: the gradient is scaled down to this norm.
         ema_decay: share kept of the average a step; 0 keeps no average.
+        optimizer: PyTorch's AdamW (`adamw`), the same in one kernel (`fused`), or bitsandbytes' with moments
+            in 8 bits (`8bit`).
+        scale_loss: multiply the loss by a running factor, so that small gradients survive float16.
+
+    Raises:
+        RecipeError: `8bit` without bitsandbytes.
     """
 
     def __init__(
@@ -38,38 +44,45 @@ class Trainer:
         decay_steps: int | None = None,
         max_grad_norm: float = 1.0,
         ema_decay: float = 0.0,
+        optimizer: Literal["adamw", "fused", "8bit"] = "adamw",
+        scale_loss: bool = False,
     ):
         self.module = module
         self.parameters = [p for p in module.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(self.parameters, lr=learning_rate, weight_decay=weight_decay)
+        self.optimizer = _optimizer(optimizer, self.parameters, learning_rate, weight_decay)
+        self.scaler = torch.amp.GradScaler(self.parameters[0].device.type, enabled=scale_loss)
         self.learning_rate, self.warmup_steps, self.decay_steps = learning_rate, warmup_steps, decay_steps
         self.max_grad_norm, self.ema_decay = max_grad_norm, ema_decay
         self.average = [p.detach().clone() for p in self.parameters] if ema_decay else []
         self.step_count = 0
         self.losses: list[float] = []
 
-    def step(self, loss_of: Callable[[int], Tensor]) -> float:
+    def step(self, loss_of: Callable[[int], Tensor | Iterable[Tensor]]) -> float:
         """One optimizer step.
 
         Args:
-            loss_of: called with the step's number (0-based), returns the scalar loss. All its randomness
-                must come from that number, so that a resumed run repeats an unbroken one.
+            loss_of: called with the step's number (0-based), returns the scalar loss, or terms that add up to
+                it, whose gradients are taken one by one. All its randomness must come from that number, so
+                that a resumed run repeats an unbroken one.
 
         Raises:
             RecipeError: the loss is not finite.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate * self._rate(self.step_count)
-        loss = loss_of(self.step_count)
-        value = loss.item()
-        if not math.isfinite(value):
-            raise RecipeError(
-                f"The training diverged: the loss is {value} at step {self.step_count}. Lower the learning "
-                "rate, as in --set fit.learning_rate=1e-4, or try --dtype float32."
-            )
-        loss.backward()
+        loss, value = loss_of(self.step_count), 0.0
+        for term in (loss,) if isinstance(loss, Tensor) else loss:
+            value += term.item()
+            if not math.isfinite(value):
+                raise RecipeError(
+                    f"The training diverged: the loss is {value} at step {self.step_count}. Lower the "
+                    "learning rate, as in --set fit.learning_rate=1e-4, or try --dtype float32."
+                )
+            self.scaler.scale(term).backward()
+        self.scaler.unscale_(self.optimizer)
         nn.utils.clip_grad_norm_(self.parameters, self.max_grad_norm)
-        self.optimizer.step()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         if self.average:
             # The average warms up: early on, the first weights must not linger in it.
@@ -116,6 +129,7 @@ class Trainer:
             "parameters": [p.detach().cpu() for p in self.parameters],
             "average": [a.cpu() for a in self.average],
             "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
             "step_count": self.step_count,
             "losses": self.losses,
         }
@@ -127,7 +141,25 @@ class Trainer:
         self._assign(state["parameters"])
         self.average = [a.to(p.device) for a, p in zip(state["average"], self.parameters, strict=False)]
         self.optimizer.load_state_dict(state["optimizer"])
+        if state.get("scaler"):  # there is none where the loss is not scaled
+            self.scaler.load_state_dict(state["scaler"])
         self.step_count, self.losses = state["step_count"], state["losses"]
+
+
+def _optimizer(
+    kind: str, parameters: list[nn.Parameter], learning_rate: float, weight_decay: float
+) -> torch.optim.Optimizer:
+    """AdamW of one kind."""
+    options = {"lr": learning_rate, "weight_decay": weight_decay}
+    if kind != "8bit":
+        return torch.optim.AdamW(parameters, **options, **({"fused": True} if kind == "fused" else {}))
+    try:
+        from bitsandbytes.optim import AdamW8bit
+    except ImportError as error:
+        raise RecipeError(
+            "fit.optimizer=8bit needs bitsandbytes: pip install bitsandbytes, or --set fit.optimizer=fused."
+        ) from error
+    return AdamW8bit(parameters, **options)
 
 
 def save_state(state: Any, path: Path) -> None:

@@ -57,10 +57,11 @@ from augment.render.sample import CATEGORIES, render_dataset
 from augment.training import Trainer, step_generator
 from augment.workspace import Workspace
 
+FROM_NOISE = (1.0, 1.0)
 PAPER = SynthesizeConfig(
     num_inference_steps=50,
     inversion_calls=None,
-    strength=1.0,
+    strength=FROM_NOISE,
     temperature=1.0,
     background="predict",
     refinement="attention",
@@ -173,6 +174,12 @@ def painter_of(
     return method, latents, seconds
 
 
+def forget(method: DisentangledInversion) -> None:
+    """What was inverted before is inverted again."""
+    if method.sources is not None:
+        method.sources.forget()
+
+
 def split_time(method: DisentangledInversion, seconds: Counter) -> None:
     """From now on time the parts of a painting, waiting for the device at each."""
     backbone = method.backbone
@@ -225,7 +232,7 @@ def measure(
     if device.type == "cuda":  # chooses kernels, captures, compiles
         paint_all(method, scene, size)
     latents.clear()
-    method.sources = DisentangledInversion(method.backbone, *words, method.fit, method.synthesize).sources
+    forget(method)
     with peak_memory(device) as used:
         started = clock(device)
         images = paint_all(method, scene, count)
@@ -241,6 +248,7 @@ def measure(
         )
     if says_where:
         split_time(method, seconds)
+        forget(method)
         started = clock(device)
         paint_all(method, scene, size)
         whole = clock(device) - started
@@ -376,7 +384,7 @@ def end_to_end(backbone: Backbone, options: argparse.Namespace, dtype: torch.dty
     own = deepcopy(backbone)
     own.autocast_dtype = dtype
     steps = options.steps
-    synthesize = replace(SynthesizeConfig(), strength=1.0, num_inference_steps=steps, inversion_calls=None)
+    synthesize = SynthesizeConfig(num_inference_steps=steps, inversion_calls=None, strength=FROM_NOISE)
     recipe = replace(Recipe(), synthesize=replace(synthesize, batch_size=options.batch))
     recipe = replace(recipe, backbone=replace(recipe.backbone, resolution=options.resolution))
     speed_up(own, SpeedConfig(half=True, cuda_graph=True))
@@ -384,11 +392,9 @@ def end_to_end(backbone: Backbone, options: argparse.Namespace, dtype: torch.dty
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         target = rendered_target(Path(folder), size=2 * options.resolution)
-        masks, images = zip(*((read_sample(s)[1], s.image) for s in target.samples), strict=True)
-        names = [str(sample.mask) for sample in target.samples]
         for overlap in (0, 1):
             timed = replace(recipe, speed=replace(recipe.speed, overlap=overlap))
-            plans = Planner(target, [*masks], names, [*images], False, timed, 0, [*target.samples])
+            plans = Planner.of(target, Trained(target), timed, seed=0)
             writer = MvtecWriter(Path(folder) / str(overlap), "bottle")
 
             def keep(batch, plans, painted, writer=writer) -> None:
@@ -404,6 +410,16 @@ def end_to_end(backbone: Backbone, options: argparse.Namespace, dtype: torch.dty
             what = f"end to end, PNGs of {2 * options.resolution} px, speed.overlap={overlap}"
             rows.append(Row("", what, len(work) * options.batch / taken, unet_calls=2 * steps))
     return rows
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a planner asks of a fit: which images it has seen; all."""
+
+    target: Target
+
+    def info(self) -> dict:
+        return {"training": [self.target.name_of(sample) for sample in self.target.samples]}
 
 
 class GivenPainter(LocalPainter):
@@ -461,7 +477,7 @@ def run_bundled(options: argparse.Namespace, device: torch.device) -> list[Row]:
         scene = windows_of(target, recipe, options.images)
     words = target.category.words, target.category.defect_words[target.defect]
     shipped = replace(recipe.synthesize, batch_size=options.images)
-    ours = replace(shipped, strength=1.0)
+    ours = replace(shipped, strength=FROM_NOISE)
     steps = ours.num_inference_steps
     literal = replace(
         ours, background="predict", inversion_calls=None, refinement="none", carry_detail=False, batch_size=1
@@ -477,11 +493,11 @@ def run_bundled(options: argparse.Namespace, device: torch.device) -> list[Row]:
         Variant(f"dpm++2m, {fewer} steps", replace(ours, solver="dpm++2m", num_inference_steps=fewer)),
         Variant(f"ddim, {fewer} steps", replace(ours, num_inference_steps=fewer)),
         Variant("4 images a source", replace(ours, samples_per_source=4)),
-        Variant("as shipped: from a real defect at strength 0.6", shipped),
+        Variant("as shipped: from a real defect", shipped),
     ]
     if options.dtype == "bfloat16":
         rows.append(Variant("as shipped, bfloat16", shipped, dtype=torch.bfloat16))
-    references: dict[float, torch.Tensor] = {}
+    references: dict[tuple, torch.Tensor] = {}
     results, base = [], None
     inside = scene.masks.expand_as(scene.images) > 0
     for variant in rows:

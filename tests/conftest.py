@@ -53,6 +53,12 @@ def small_backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def write_stable_diffusion() -> Callable[..., Path]:
+    """Writes a random Stable Diffusion of 64 px windows as a diffusers folder, and returns the folder."""
+    return _write_stable_diffusion
+
+
+@pytest.fixture(scope="session")
 def write_category() -> Callable[[Path], Path]:
     """Writes a category folder in MVTec layout: 72 px, 6 + 3 good, 4 `scratch`, 4 `spot`; always the same."""
     return _write_category
@@ -97,3 +103,48 @@ def _part(rng: np.random.Generator) -> Image.Image:
 def _save(image: Image.Image, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     image.save(path)
+
+
+def _write_stable_diffusion(
+    folder: Path,
+    prediction_type: str = "epsilon",
+    is_second: bool = False,
+    in_channels: int = 4,
+    text_width: int = 32,
+    **scheduler: object,
+) -> Path:
+    """Version 1.x has 8 heads a layer and convolutions around them, 2.x heads of 64 channels and matrices."""
+    import torch
+    from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    from augment.backbones.build import build_tokenizer
+
+    torch.manual_seed(0)
+    channels = (64, 128) if is_second else (32, 64)
+    tokenizer = build_tokenizer(["a photo of a bottle with sks crack"], max_length=77)
+    text_config = CLIPTextConfig(
+        vocab_size=len(tokenizer), hidden_size=text_width, intermediate_size=37, num_hidden_layers=2,
+        num_attention_heads=max(1, text_width // 64), bos_token_id=0, eos_token_id=1, pad_token_id=1,
+        hidden_act="gelu" if is_second else "quick_gelu",
+    )  # fmt: skip
+    unet = UNet2DConditionModel(
+        block_out_channels=channels, layers_per_block=2, sample_size=32, in_channels=in_channels,
+        out_channels=4, down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"), cross_attention_dim=text_width,
+        attention_head_dim=(1, 2) if is_second else 8, use_linear_projection=is_second,
+    )  # fmt: skip
+    vae = AutoencoderKL(
+        block_out_channels=(32, 64), latent_channels=4, scaling_factor=0.18215,
+        down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2,
+    )  # fmt: skip
+    levels = PNDMScheduler(
+        beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, steps_offset=1,
+        skip_prk_steps=True, set_alpha_to_one=False, prediction_type=prediction_type, **scheduler,
+    )  # fmt: skip
+    pipeline = StableDiffusionPipeline(
+        vae=vae, text_encoder=CLIPTextModel(text_config), tokenizer=tokenizer, unet=unet, scheduler=levels,
+        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+    )  # fmt: skip
+    pipeline.save_pretrained(folder, safe_serialization=True)
+    return folder

@@ -280,6 +280,26 @@ def test_a_dry_run_of_fit_shows_targets_counts_settings_and_runs_nothing(run, sm
     assert not Path("augment-runs").exists()
 
 
+def test_a_dry_run_shows_what_a_memory_mode_comes_to(run, small_category):
+    arguments = (
+        "fit",
+        small_category / "scratch",
+        "--recipe",
+        "fast",
+        "--dry-run",
+        "--json",
+        "--device",
+        "cpu",
+    )
+    for mode, tuning in ((None, "full"), ("8gb", "lora"), ("24gb", "full")):
+        result = run(*arguments, *(["--memory", mode] if mode else []))
+        ((plan),) = json.loads(result.stdout)
+        assert plan["recipe"]["memory"]["mode"] == (mode or "max")
+        assert None not in plan["recipe"]["memory"].values()
+        assert plan["recipe"]["fit"]["tuning"] == tuning
+    assert run(*arguments, "--memory", "9gb").exit_code == 2
+
+
 def test_a_dry_run_as_json_is_what_the_text_says(run, small_category):
     result = run("fit", f"{small_category}/s*", "--recipe", "quick", "--dry-run", "--json", "--fold", "1")
     (part,) = json.loads(result.stdout)

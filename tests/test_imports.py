@@ -21,6 +21,7 @@ RANKS = {
     "registry": 1,
     "resources": 1,
     "recipe": 2,
+    "memory": 3,
     "workspace": 3,
     "data": 4,
     "metrics": 4,
@@ -40,10 +41,10 @@ RANKS = {
     "__main__": 11,
 }
 LIGHT = {
-    "cli", "cli_formats", "console", "data", "errors", "listing", "plan", "processor", "progress", "recipe",
-    "registry", "report", "resources", "workspace",
+    "cli", "cli_formats", "console", "data", "errors", "listing", "memory", "plan", "processor", "progress",
+    "recipe", "registry", "report", "resources", "workspace",
 }  # fmt: skip
-HEAVY = {"torch", "torchvision", "diffusers", "transformers", "anomalib", "accelerate"}
+HEAVY = {"torch", "torchvision", "diffusers", "transformers", "anomalib", "accelerate", "peft"}
 
 
 def room_of(module: str) -> str:

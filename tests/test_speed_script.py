@@ -47,7 +47,9 @@ def test_an_image_does_not_depend_on_the_size_of_its_batch(backbone, changes):
 
     Kernels add in another order for another size, and random weights make the most of it.
     """
-    config = replace(SynthesizeConfig(num_inference_steps=3, strength=1.0, inversion_calls=None), **changes)
+    config = replace(
+        SynthesizeConfig(num_inference_steps=3, strength=(1.0, 1.0), inversion_calls=None), **changes
+    )
     images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))[[0, 0, 1, 1]]
     masks = torch.zeros(4, 1, 64, 64)
     masks[:2, :, 8:40, 16:32] = masks[2:, :, 24:56, 24:56] = 1

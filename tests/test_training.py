@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import pytest
 import torch
 from torch import nn
@@ -8,10 +10,10 @@ from augment.errors import RecipeError
 from augment.training import Trainer, step_generator
 
 
-def make():
+def make(**options):
     torch.manual_seed(0)
     module = nn.Linear(4, 1)
-    return Trainer(module, learning_rate=0.1, warmup_steps=3, decay_steps=20, ema_decay=0.9)
+    return Trainer(module, learning_rate=0.1, warmup_steps=3, decay_steps=20, ema_decay=0.9, **options)
 
 
 def loss_of(trainer):
@@ -36,6 +38,47 @@ def test_a_resumed_training_equals_an_unbroken_one(tmp_path):
     assert torch.equal(second.average[0], unbroken.average[0])
     assert second.losses == unbroken.losses
     assert unbroken.losses[-1] < unbroken.losses[0]
+
+
+@pytest.mark.parametrize("options", [{"optimizer": "fused"}, {"scale_loss": True}])
+def test_a_fused_or_scaled_step_is_the_plain_one(options, tmp_path):
+    plain, other, resumed = make(), make(**options), make(**options)
+    for step in range(6):
+        plain.step(loss_of(plain))
+        other.step(loss_of(other))
+        if step == 2:
+            other.save(tmp_path / "checkpoint.pt")
+    assert torch.allclose(other.module.weight, plain.module.weight, atol=1e-5)
+    resumed.load(tmp_path / "checkpoint.pt")
+    while resumed.step_count < 6:
+        resumed.step(loss_of(resumed))
+    assert resumed.scaler.state_dict() == other.scaler.state_dict()
+    assert torch.equal(resumed.module.weight, other.module.weight)
+
+
+def test_a_scaled_step_that_overflows_is_left_out_and_scaled_less_from_then_on():
+    trainer = make(scale_loss=True)
+    before, scale = trainer.module.weight.detach().clone(), trainer.scaler.get_scale()
+    trainer.step(lambda step: trainer.module.weight.sum() * 1e35)
+    assert torch.equal(trainer.module.weight, before) and trainer.scaler.get_scale() < scale
+    trainer.step(loss_of(trainer))
+    assert not torch.equal(trainer.module.weight, before)
+
+
+def test_terms_of_a_loss_train_as_their_sum():
+    whole, split = make(), make()
+    for _ in range(4):
+        whole.step(loss_of(whole))
+        loss = loss_of(split)
+        split.step(lambda step, loss=loss: (loss(step) * share for share in (0.25, 0.75)))
+    assert torch.allclose(split.module.weight, whole.module.weight, atol=1e-5)
+    assert split.losses == pytest.approx(whole.losses, rel=1e-5)
+
+
+@pytest.mark.skipif(find_spec("bitsandbytes") is not None, reason="bitsandbytes is installed")
+def test_an_optimizer_that_is_not_installed_is_one_line():
+    with pytest.raises(RecipeError, match="pip install bitsandbytes"):
+        make(optimizer="8bit")
 
 
 def test_the_average_is_used_and_put_back():

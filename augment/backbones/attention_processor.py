@@ -79,6 +79,24 @@ class AttentionRegion:
             self._resized[tokens] = resize_to_tokens(self.m, tokens)
         return self._resized[tokens]
 
+    def split(self, rows: int) -> list[AttentionRegion]:
+        """The region of every `rows` rows, each with a recorder of its own where this one has one."""
+        count = -(-len(self.m) // rows)
+        hide = [None] * count if self.hide_keys is None else self.hide_keys.split(rows)
+        content = [None] * count if self.recorder is None else self.recorder.content.split(rows)
+        return [
+            AttentionRegion(m, hide_keys=h, recorder=None if c is None else AttentionRecorder(c))
+            for m, h, c in zip(self.m.split(rows), hide, content, strict=True)
+        ]
+
+    def take_records(self, parts: list[AttentionRegion]) -> None:
+        """Record what the recorders of `split` have recorded."""
+        if self.recorder is None or parts[0].recorder.total is None:
+            return
+        total = torch.cat([part.recorder.total for part in parts])
+        self.recorder.total = total if self.recorder.total is None else self.recorder.total + total
+        self.recorder.count += parts[0].recorder.count
+
 
 class MaskedAttentionProcessor:
     """Eq. (10), (11) in cross-attention, Eq. (12) in self-attention; plain attention without a region."""

@@ -12,8 +12,9 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from augment.backbones.attention_processor import MaskedAttentionProcessor
-from augment.backbones.backbone import Backbone, forget_origin, quiet_libraries
+from augment.backbones.backbone import Backbone, quiet_libraries
 from augment.backbones.codec import PatchCodec
+from augment.backbones.weights import forget_origin
 from augment.recipe import PretrainConfig
 
 _START, _END = "<|startoftext|>", "<|endoftext|>"

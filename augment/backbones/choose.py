@@ -26,8 +26,9 @@ def choose_recipe_name(device: str = "auto") -> tuple[str, str]:
             "tiny",
             "Backbone: the bundled tiny model, as no CUDA device is here (--recipe fast: Stable Diffusion).",
         )
-    model = load_recipe("fast").backbone.model
-    if _weights_can_be_had(model):
+    config = load_recipe("fast").backbone
+    model = config.model
+    if _weights_can_be_had(model, config.revision):
         return "fast", f"Backbone: {model} on the GPU (--recipe tiny: the bundled small model)."
     return (
         "tiny",
@@ -35,16 +36,16 @@ def choose_recipe_name(device: str = "auto") -> tuple[str, str]:
     )
 
 
-def _weights_can_be_had(model: str) -> bool:
+def _weights_can_be_had(model: str, revision: str | None) -> bool:
     """Whether the hub's cache holds the model's U-Net, or the hub answers for it."""
     from huggingface_hub import HfApi, try_to_load_from_cache
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
     for name in ("unet/diffusion_pytorch_model.safetensors", "unet/diffusion_pytorch_model.fp16.safetensors"):
-        if isinstance(try_to_load_from_cache(model, name), str):
+        if isinstance(try_to_load_from_cache(model, name, revision=revision), str):
             return True
     try:
-        HfApi().model_info(model, timeout=3)
+        HfApi().model_info(model, revision=revision, timeout=3)
     except (HfHubHTTPError, OfflineModeIsEnabled, OSError):
         return False
     return True

@@ -28,6 +28,10 @@ class Once:
         self._size, self._remembered = size, remembered
         self._known: OrderedDict[Hashable, dict[str, Rows]] = OrderedDict()
 
+    def forget(self) -> None:
+        """Remember nothing."""
+        self._known.clear()
+
     def rows(self, keys: Sequence[Hashable]) -> Callable[..., Rows]:
         """For a batch with a key for each row: ``once(name, function, *tensors)``.
 

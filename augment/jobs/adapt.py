@@ -16,7 +16,7 @@ import numpy as np
 from augment.backbones.backbone import Backbone
 from augment.data.images import file_sha256
 from augment.data.sample import Category, Sample
-from augment.jobs.training_loop import finish_run, make_trainer, train_run
+from augment.jobs.training_loop import finish_run, loss_terms, make_trainer, train_run
 from augment.jobs.training_windows import TrainingWindows
 from augment.methods.disentangled_inversion import DisentangledInversion
 from augment.progress import Progress
@@ -36,6 +36,8 @@ _SECTIONS = (
             "background_prompt",
             "masked_prompt",
             "region_weighting",
+            "min_snr_gamma",
+            "optimizer",
             "crop_share",
             "crop_cells",
             "flips",
@@ -126,7 +128,7 @@ def _train(
 
     def loss_of(step: int):
         generator = step_generator(seed, _ADAPT, step)
-        return method.loss(windows.batch(fit, generator), generator)
+        return loss_terms(method, windows.batch(fit, generator), generator, recipe.memory.training_rows)
 
     desc = f"adapt to {category.key}"
     seconds = train_run(run, trainer, loss_of, config.steps, fit.checkpoint_every, desc, progress)

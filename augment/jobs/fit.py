@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,20 +13,22 @@ import torch
 
 from augment.backbones.backbone import Backbone
 from augment.backbones.load import load_backbone
+from augment.backbones.memory import explained_out_of_memory, settle_memory
+from augment.backbones.weights import attach_adapter, detach_adapter
 from augment.data.folds import Fold, split_defect
 from augment.data.images import file_sha256, read_image, read_sample, to_rgb
 from augment.data.references import References
 from augment.data.sample import Sample, Target
 from augment.devices import split_devices
-from augment.errors import BackboneError
+from augment.errors import RecipeError
 from augment.jobs.adapt import adapt
 from augment.jobs.painting import PaintJob, paint
 from augment.jobs.spread_fit import fit_on_devices
-from augment.jobs.training_loop import finish_run, make_trainer, train_run
+from augment.jobs.training_loop import finish_run, loss_terms, make_trainer, train_run
 from augment.jobs.training_windows import TrainingWindows
 from augment.methods.base import Method
 from augment.progress import Progress, no_progress
-from augment.recipe import Recipe
+from augment.recipe import MemoryConfig, Recipe
 from augment.registry import METHODS
 from augment.report.pictures import contact_sheet, loss_curve
 from augment.training import step_generator
@@ -45,7 +46,8 @@ class FitResult:
     Attributes:
         key: DATASET/CATEGORY/DEFECT.
         fold: which fold's images it has seen; "all": every one.
-        folder: the run folder; holds `unet/`, `loss.png`, `sheet.png`, `run.json`, `recipe.yaml`.
+        folder: the run folder; holds `unet/` (all weights, or a low-rank change), `loss.png`, `sheet.png`,
+            `run.json`, `recipe.yaml`.
         seconds: time spent training, all sessions together.
         steps: optimizer steps made.
         loss: mean loss of the last tenth of the steps.
@@ -82,7 +84,8 @@ def fit(
 
     Args:
         targets: what to learn.
-        recipe: sections backbone, window, data, adapt and fit.
+        recipe: sections backbone, window, data, adapt, fit and memory; what it leaves to the memory mode is
+            settled here.
         workspace: where the runs live.
         seed: of all randomness.
         fold: a fold of the recipe's protocol, or "all".
@@ -95,14 +98,23 @@ def fit(
         AugmentError: unusable images, a run with other settings in the workspace, or one that another process
             works on, missing weights.
     """
-    with ExitStack() as locks:
-        devices, runs = split_devices(device), []
+    devices = split_devices(device)
+    settled = settle_memory(recipe, ",".join(devices))
+    if settled.adapt.steps and settled.fit.tuning != "full":
+        raise RecipeError(
+            f"fit.tuning={settled.fit.tuning} changes the model as it is downloaded, and adapt.steps="
+            f"{settled.adapt.steps} changes that first. Use --set adapt.steps=0, or --set fit.tuning=full."
+        )
+    # What decides the result is kept with the run; how it was fitted into memory is its record's.
+    recipe = replace(settled, memory=recipe.memory)
+    with ExitStack() as locks, explained_out_of_memory(settled.memory.mode):
+        runs = []
         for target in targets:  # all checks before the first long step
             images = split_defect(target.category, target.defect, recipe.data, fold, progress)
-            run = _open_run(target, images, recipe, workspace, seed, fold, force, locks)
+            run = _open_run(target, images, recipe, settled.memory, workspace, seed, fold, force, locks)
             runs.append((target, images, run))
         if len(devices) == 1:
-            return _fit_runs(runs, recipe, workspace, seed, fold, (devices[0], dtype), force, progress)
+            return _fit_runs(runs, settled, workspace, seed, fold, (devices[0], dtype), force, progress)
     shared = {"seed": seed, "fold": fold, "dtype": dtype, "force": force, "progress": progress}
     return fit_on_devices(devices, targets, recipe, workspace, **shared)
 
@@ -117,36 +129,37 @@ def _fit_runs(
     force: bool,
     progress: Progress,
 ) -> list[FitResult]:
-    """Train what is not done, in order; `placement` is device and dtype."""
+    """Train what is not done, in order; `placement` is device and dtype, the recipe's memory is settled."""
     backbone = base = None
+    is_full = recipe.fit.tuning == "full"
     adapted: dict[str, dict[str, torch.Tensor]] = {}  # category -> weights to start its fits from
     results = []
     for target, images, run in runs:
         skipped = run.done
         if not skipped:
             if backbone is None:
-                backbone = load_backbone(recipe.backbone, *placement)
-                if backbone.autocast_dtype == torch.float16:
-                    raise BackboneError(
-                        "A fit in float16 loses small gradients. Use --dtype bfloat16 or float32."
-                    )
-                base = deepcopy(backbone.unet.state_dict())
+                backbone = load_backbone(
+                    recipe.backbone, *placement, memory=recipe.memory, trains_unet=is_full
+                )
+                _prepare(backbone, recipe)
+                base = _copy(backbone) if is_full else None
             key = target.category.key
-            if key not in adapted:
+            if is_full and key not in adapted:
                 adapted.clear()
                 backbone.unet.load_state_dict(base)
-                if METHODS.get(recipe.fit.method).trainable:
-                    adapt(
-                        target.category,
-                        recipe,
-                        workspace,
-                        backbone,
-                        seed=seed,
-                        force=force,
-                        progress=progress,
-                    )
-                adapted[key] = deepcopy(backbone.unet.state_dict())
-            backbone.unet.load_state_dict(adapted[key])
+                adapted[key] = base
+                if METHODS.get(recipe.fit.method).trainable and adapt(
+                    target.category,
+                    recipe,
+                    workspace,
+                    backbone,
+                    seed=seed,
+                    force=force,
+                    progress=progress,
+                ):
+                    adapted[key] = _copy(backbone)
+            if is_full:
+                backbone.unet.load_state_dict(adapted[key])
             _fit_one(target, images, recipe, run, backbone, seed, progress)
         facts = run.info()
         results.append(
@@ -164,10 +177,24 @@ def _fit_runs(
     return results
 
 
+def _copy(backbone: Backbone) -> dict[str, torch.Tensor]:
+    """The U-Net's weights, in main memory."""
+    return {name: value.detach().to("cpu", copy=True) for name, value in backbone.unet.state_dict().items()}
+
+
+def _prepare(backbone: Backbone, recipe: Recipe) -> None:
+    """Set the U-Net up for training as the recipe says."""
+    if recipe.memory.gradient_checkpointing:
+        backbone.unet.enable_gradient_checkpointing()
+    if recipe.fit.compile:
+        backbone.unet.compile()
+
+
 def _open_run(
     target: Target,
     images: Fold,
     recipe: Recipe,
+    memory: MemoryConfig,
     workspace: Workspace,
     seed: int,
     fold: int | str,
@@ -189,6 +216,7 @@ def _open_run(
         "defect": target.defect,
         "fold": fold,
         "method": recipe.fit.method,
+        "memory": asdict(memory),
         "training": {target.name_of(sample): sources[str(sample.image)] for sample in images.fit},
         "held_out": held_out,
     }
@@ -212,6 +240,7 @@ def _fit_one(
     """Train one target's U-Net in place and write it to its run folder."""
     config, category = recipe.fit, target.category
     unet = backbone.unet
+    backbone.fetch()
     method: Method = METHODS.get(config.method)(
         backbone, category.words, category.defect_words[target.defect], config, recipe.synthesize
     )
@@ -225,16 +254,20 @@ def _fit_one(
         backbone,
         images.fit,
         normals := _normal_samples(target, recipe, seed),
-        References(normals if backbone.is_inpainting else ()),
+        References(normals if backbone.fills_holes else ()),
         recipe,
         seed,
         target.key,
     )
+    if config.tuning != "full":
+        attach_adapter(unet, config.lora, config.tuning, seed)
+    if recipe.memory.offload:
+        backbone.park("text_encoder", "autoencoder")
     trainer = make_trainer(backbone, config)
 
-    def loss_of(step: int) -> torch.Tensor:
+    def loss_of(step: int) -> torch.Tensor | Iterable[torch.Tensor]:
         generator = step_generator(seed, step)
-        return method.loss(windows.batch(config, generator), generator)
+        return loss_terms(method, windows.batch(config, generator), generator, recipe.memory.training_rows)
 
     seconds = train_run(
         run, trainer, loss_of, config.steps, config.checkpoint_every, f"fit {target.key}", progress
@@ -244,6 +277,8 @@ def _fit_one(
         backbone.save_unet(run.folder)
         loss_curve(trainer.losses, run.folder / "loss.png")
         _preview(target, images, method, recipe, run.folder / "sheet.png", seed)
+    if config.tuning != "full":
+        detach_adapter(unet)
     finish_run(run, trainer, seconds)
 
 

@@ -16,14 +16,16 @@ from typing import Protocol
 
 from augment.backbones.backbone import Backbone
 from augment.backbones.load import load_backbone
+from augment.backbones.memory import explained_out_of_memory
 from augment.backbones.speed import speed_up
+from augment.backbones.weights import ADAPTER, weights_file
 from augment.jobs.dropping import Slot
 from augment.jobs.overlap import Writer, ahead
 from augment.jobs.painting import Painted, finish, generate, prepare
 from augment.jobs.planning import Plan, Planner
 from augment.jobs.workers import Channel, Workers
 from augment.methods.base import Method
-from augment.recipe import Recipe
+from augment.recipe import MemoryConfig, Recipe
 from augment.registry import METHODS
 
 Batch = list[tuple[Slot, bool]]
@@ -42,7 +44,13 @@ class Defect:
 
 
 class Painter(Protocol):
-    """Paints batches of defects; a context, which is left when there is no more to paint."""
+    """Paints batches of defects; a context, which is left when there is no more to paint.
+
+    Attributes:
+        memory: what is given up for memory, resolved.
+    """
+
+    memory: MemoryConfig
 
     def __enter__(self) -> Painter: ...
 
@@ -58,18 +66,18 @@ class Painter(Protocol):
         """
 
 
-def make_painter(recipe: Recipe, devices: list[str], dtype: str) -> Painter:
+def make_painter(recipe: Recipe, devices: list[str], dtype: str, memory: MemoryConfig) -> Painter:
     """A painter for one device or several; nothing is loaded before there is something to paint."""
     if len(devices) == 1:
-        return LocalPainter(recipe, devices[0], dtype)
-    return SpreadPainter(recipe, devices, dtype)
+        return LocalPainter(recipe, devices[0], dtype, memory)
+    return SpreadPainter(recipe, devices, dtype, memory)
 
 
 class LocalPainter:
     """Paints on one device; the model stays loaded from one defect to the next."""
 
-    def __init__(self, recipe: Recipe, device: str, dtype: str):
-        self._recipe, self._device, self._dtype = recipe, device, dtype
+    def __init__(self, recipe: Recipe, device: str, dtype: str, memory: MemoryConfig):
+        self._recipe, self._device, self._dtype, self.memory = recipe, device, dtype, memory
         self._backbone: Backbone | None = None
         self._fit: Path | None = None
 
@@ -91,15 +99,21 @@ class LocalPainter:
                 plans = [defect.planner.plan(*slot) for slot, _ in batch]
                 yield batch, plans, prepare([plan.job for plan in plans], recipe)
 
-        with Writer(waiting) as writer, ahead(prepared(), waiting) as ready:
+        with (
+            explained_out_of_memory(self.memory.mode),
+            Writer(waiting) as writer,
+            ahead(prepared(), waiting) as ready,
+        ):
             for batch, plans, part in ready:
                 writer.put(_finish, keep, batch, plans, part, generate(method, part), recipe)
 
     def _method(self, defect: Defect) -> Method:
         """The method that was fitted, with the fit's weights and prompts."""
-        if self._backbone is None:
+        is_low_rank = weights_file(defect.fit).name == ADAPTER  # and changes the model's own weights
+        if self._backbone is None or (self._fit != defect.fit and is_low_rank):
+            self._backbone = None  # not two at a time
             self._backbone = load_backbone(
-                self._recipe.backbone, self._device, self._dtype, unet_folder=defect.fit
+                self._recipe.backbone, self._device, self._dtype, unet_folder=defect.fit, memory=self.memory
             )
             speed_up(self._backbone, self._recipe.speed)
         elif self._fit != defect.fit:
@@ -107,7 +121,10 @@ class LocalPainter:
         self._fit = defect.fit
         target, fitted = defect.planner.target, Recipe.read(defect.fit / "recipe.yaml").fit
         words = target.category.words, target.category.defect_words[target.defect]
-        return METHODS.get(fitted.method)(self._backbone, *words, fitted, self._recipe.synthesize)
+        method = METHODS.get(fitted.method)(self._backbone, *words, fitted, self._recipe.synthesize)
+        if self.memory.offload:
+            self._backbone.park("text_encoder")
+        return method
 
 
 def _finish(keep: Keep, batch: Batch, plans: list[Plan], part, generated, recipe: Recipe) -> None:
@@ -122,8 +139,8 @@ class SpreadPainter:
 
     _AHEAD = 2  # batches a worker has at a time: one it paints, one it prepares
 
-    def __init__(self, recipe: Recipe, devices: list[str], dtype: str):
-        self._recipe, self._devices, self._dtype = recipe, devices, dtype
+    def __init__(self, recipe: Recipe, devices: list[str], dtype: str, memory: MemoryConfig):
+        self._recipe, self._devices, self._dtype, self.memory = recipe, devices, dtype, memory
         self._stack, self._workers = ExitStack(), None
 
     def __enter__(self) -> SpreadPainter:
@@ -137,7 +154,7 @@ class SpreadPainter:
     def paint(self, defect: Defect, batches: Iterable[Batch], keep: Keep) -> None:
         """Paint batches and hand each to `keep`."""
         if self._workers is None:
-            workers = Workers(self._devices, _paint_as_told, (self._recipe, self._dtype))
+            workers = Workers(self._devices, _paint_as_told, (self._recipe, self._dtype, self.memory))
             self._workers = self._stack.enter_context(workers)
         workers = self._workers
         for worker in range(len(workers)):
@@ -165,10 +182,10 @@ class SpreadPainter:
             workers.send(worker, None)
 
 
-def _paint_as_told(channel: Channel, device: str, setup: tuple[Recipe, str]) -> None:
+def _paint_as_told(channel: Channel, device: str, setup: tuple[Recipe, str, MemoryConfig]) -> None:
     """A worker: defects, each followed by its batches and None, until the parent ends it."""
-    recipe, dtype = setup
-    painter = LocalPainter(recipe, device, dtype)
+    recipe, dtype, memory = setup
+    painter = LocalPainter(recipe, device, dtype, memory)
 
     def send(batch: Batch, plans: list[Plan], painted: list[Painted]) -> None:
         channel.send((batch, plans, painted))

@@ -9,7 +9,8 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from augment.backbones.backbone import WEIGHTS
+from augment.backbones.memory import settle_memory
+from augment.backbones.weights import weights_file
 from augment.data.export import MvtecWriter
 from augment.data.images import file_sha256, read_image
 from augment.data.sample import Target
@@ -86,7 +87,7 @@ def synthesize(
     Args:
         targets: fitted ones.
         n: images a target, 1 to 10000.
-        recipe: sections backbone, window, data and synthesize; the first three as in the fit.
+        recipe: sections backbone, window, data and synthesize, the first three as in the fit; and memory.
         workspace: where the runs live.
         seed: of all randomness.
         fold: the fold of the fit.
@@ -111,7 +112,9 @@ def synthesize(
                 check_drops(folder, drop, defects)
             if force:
                 _remove_defects(folder, set(defects))
-        painter = locks.enter_context(make_painter(recipe, split_devices(device), dtype))
+        devices = split_devices(device)
+        memory = settle_memory(recipe, ",".join(devices)).memory
+        painter = locks.enter_context(make_painter(recipe, devices, dtype, memory))
         results: list[SynthesisResult] = []
         hashes: dict[str, dict[str, str]] = {}
         for target, fit_run in zip(targets, fits, strict=True):
@@ -175,7 +178,7 @@ def _fit_of(target: Target, recipe: Recipe, workspace: Workspace, fold: int | st
 
 def _fit_weights(target: Target, fit_run: Run, folder: Path) -> str:
     """The hash of a fit's weights, refusing a set whose images of the target other weights painted."""
-    weights = file_sha256(fit_run.folder / "unet" / WEIGHTS)
+    weights = file_sha256(weights_file(fit_run.folder))
     entries = Manifest(folder / "manifest.jsonl").entries()
     if any(e["defect"] == target.defect and e["weights_sha256"] != weights for e in entries):
         raise WorkspaceError(
@@ -217,7 +220,7 @@ def _synthesize_one(
     missing = waiting = wanted()
     sheet = run.folder / f"sheet_{defect}.png"
     if missing or not run.done:
-        run.reopen()
+        run.reopen(memory=asdict(painter.memory))
         writer.write_good(category.train_good, category.test_good)
     show_foreground(planner.foreground, category, run.folder)
     if missing:

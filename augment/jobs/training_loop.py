@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
+import torch
 from torch import Tensor
 
 from augment.backbones.backbone import Backbone
+from augment.backbones.weights import has_adapter
+from augment.methods.base import Method, TrainingBatch
 from augment.progress import Progress
 from augment.recipe import FitConfig
 from augment.training import Trainer
@@ -15,21 +18,32 @@ from augment.workspace import Run
 
 
 def make_trainer(backbone: Backbone, config: FitConfig) -> Trainer:
-    """A trainer of the backbone's U-Net, which is put in training mode."""
+    """A trainer of the backbone's U-Net, or of the low-rank change it carries; in training mode."""
+    is_adapter = has_adapter(backbone.unet)
     return Trainer(
         backbone.unet.train(),
-        learning_rate=config.learning_rate,
+        learning_rate=config.lora.learning_rate if is_adapter else config.learning_rate,
         weight_decay=config.weight_decay,
         warmup_steps=config.warmup_steps,
         max_grad_norm=config.max_grad_norm,
         ema_decay=config.ema_decay,
+        optimizer="adamw" if config.optimizer == "auto" else config.optimizer,
+        scale_loss=backbone.autocast_dtype == torch.float16,
     )
+
+
+def loss_terms(
+    method: Method, batch: TrainingBatch, generator: torch.Generator, rows: int | None
+) -> Tensor | Iterable[Tensor]:
+    """A batch's loss, or terms of it of at most `rows` latents, where the method can split it."""
+    losses = getattr(method, "losses", None)
+    return losses(batch, generator, rows) if rows and losses else method.loss(batch, generator)
 
 
 def train_run(
     run: Run,
     trainer: Trainer,
-    loss_of: Callable[[int], Tensor],
+    loss_of: Callable[[int], Tensor | Iterable[Tensor]],
     steps: int,
     checkpoint_every: int,
     desc: str,

@@ -32,7 +32,8 @@ class Windows:
     Attributes:
         z: (K, C, h, w) latents.
         m: (K, 1, h, w) masks.
-        reference: (K, C, h, w) latents of good surface like that around each mask; None: not known.
+        reference: (K, C, h, w) latents of good surface like that around each mask; None: not known. For a
+            Stable Diffusion inpainting U-Net: latents of the same windows with their masks grey.
     """
 
     z: torch.Tensor
@@ -178,10 +179,12 @@ def _encode(backbone: Backbone, cuts: list[Cut], dilation: int) -> Windows:
     for start in range(0, len(cuts), 8):
         images, pixels, good = zip(*cuts[start : start + 8], strict=True)
         latents.append(backbone.encode_images(as_tensor(images)))
-        if backbone.is_inpainting and all(picture is not None for picture in good):
-            references.append(backbone.encode_images(as_tensor(good)))
         mask = torch.from_numpy(np.stack(pixels))[:, None].to(backbone.device)
         masks.append(latent_mask(mask, latents[-1].shape[-2:], dilation))
+        if backbone.fills_holes and all(picture is not None for picture in good):
+            references.append(backbone.encode_images(as_tensor(good)))
+        elif backbone.is_inpainting and not backbone.fills_holes:
+            references.append(backbone.masked_images(as_tensor(images), masks[-1]))
     return Windows(torch.cat(latents), torch.cat(masks), torch.cat(references) if references else None)
 
 

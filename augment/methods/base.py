@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from augment.backbones.backbone import Backbone
+from augment.functional.losses import min_snr_weight
 from augment.recipe import FitConfig, SynthesizeConfig
 
 
@@ -20,7 +22,8 @@ class TrainingBatch:
         z_0: (B, C, h, w) clean latents.
         m: (B, 1, h, w) in {0, 1}: real defect masks, then random ones.
         n_defect: number of leading windows that show the defect.
-        reference: (B, C, h, w) latents of good surface like that around each mask; None: not known.
+        reference: (B, C, h, w) latents of good surface like that around each mask; None: not known. For a
+            Stable Diffusion inpainting U-Net: as `Backbone.masked_images` gives them.
         side: latent cells; a larger window is cut to a random square of this side that shows its mask.
     """
 
@@ -69,7 +72,12 @@ class Method(Protocol):
         """Prepare for one defect type, given in words ("magnetic tile", "crack")."""
 
     def loss(self, batch: TrainingBatch, generator: torch.Generator) -> Tensor:
-        """The scalar training loss of one batch; all randomness from `generator`."""
+        """The scalar training loss of one batch; all randomness from `generator`.
+
+        A method may also offer `losses(batch, generator, rows)`, which yields terms that add up to `loss`,
+        none of which holds more than `rows` latents in one forward: a fit in little memory takes their
+        gradients one by one.
+        """
 
     def generate(
         self,
@@ -90,3 +98,17 @@ class Method(Protocol):
             examples: (B, 3, R, R) float32 in [0, 1], windows in which the masks show a real defect, to start
                 from; None: start from noise.
         """
+
+
+def parts(size: int, rows: int) -> Iterator[slice]:
+    """A batch of `size` rows in slices of at most `rows`; 0: in one."""
+    step = rows or max(1, size)
+    for start in range(0, size, step):
+        yield slice(start, min(size, start + step))
+
+
+def level_weights(a_t: Tensor, fit: FitConfig, backbone: Backbone) -> Tensor | None:
+    """(B,) how much each row's noise level counts in a loss; None: all alike."""
+    if fit.min_snr_gamma is None:
+        return None
+    return min_snr_weight(a_t.flatten(), fit.min_snr_gamma, backbone.prediction_type)

@@ -6,11 +6,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
 from augment.backbones.attention_processor import AttentionRecorder, AttentionRegion, stack_regions
-from augment.backbones.backbone import Backbone
+from augment.backbones.backbone import Backbone, Known
 from augment.backbones.once import Once, each_row, row_keys
 from augment.functional.ddim import (
     Schedule,
@@ -19,7 +21,6 @@ from augment.functional.ddim import (
     invert_background,
     noised_background,
 )
-from augment.functional.inpainting import Surroundings
 from augment.functional.losses import region_error
 from augment.functional.masks import (
     contrast_evidence,
@@ -30,7 +31,7 @@ from augment.functional.masks import (
     refine_mask,
 )
 from augment.functional.noising import add_noise, mask_latents, prediction_target, stratified_timesteps
-from augment.methods.base import Generated, TrainingBatch
+from augment.methods.base import Generated, TrainingBatch, level_weights, parts
 from augment.recipe import FitConfig, SynthesizeConfig
 
 
@@ -74,8 +75,13 @@ class DisentangledInversion:
         recipe's `normal_batch_size`; 0 is the paper), that term may be estimated on fewer rows
         (`regulariser_batch_size`), and with `prior_preservation` normal images also train the first term
         under the background prompt, so that the model keeps knowing a good surface. An inpainting U-Net also
-        sees the hole's surroundings in the first term, and its errors count in units of their contrast.
+        sees the hole's surroundings in the first term; the bundled one's errors count in units of their
+        contrast. `min_snr_gamma` clips how much low noise levels count.
         """
+        return sum(self.losses(batch, generator))
+
+    def losses(self, batch: TrainingBatch, generator: torch.Generator, rows: int = 0) -> Iterator[Tensor]:
+        """Terms that add up to `loss`, each of at most `rows` latents in one forward (0: of all)."""
         backbone, fit, n = self.backbone, self.fit, batch.n_defect
         reference = batch.reference
         if reference is None:
@@ -96,34 +102,40 @@ class DisentangledInversion:
         target = prediction_target(z_0, eps, a_t, backbone.prediction_type)
         known = self._known(z_0, m, reference, n, n_seen, n_masked) if backbone.is_inpainting else None
         first = (self.C_1.expand(n, -1, -1), self.C_3.expand(n_seen - n, -1, -1))
-        prediction = backbone.predict(
-            torch.cat([z_t[:n_seen], z_t_m[masked]]),
-            torch.cat([t[:n_seen], t[masked]]),
-            torch.cat([*first, self.C_2.expand(n_masked, -1, -1)]),
-            stack_regions(torch.cat([m[:n_seen], m[masked]]), n_seen, fit.mask_background_keys),
-            known,
-        )
-        rows = torch.cat([torch.arange(n_seen), torch.arange(masked.start, size)]).to(z_0.device)
-        target, a_t = target[rows], a_t[rows]
-        if known is not None:
-            scale = known.output_scale(a_t).sqrt()
-            target, prediction = target / scale, prediction / scale
-        weighting = fit.region_weighting
-        background = region_error(target[n_seen:], prediction[n_seen:], 1 - m[masked], weighting)
-        if not n_seen:
-            return background
-        return region_error(target[:n_seen], prediction[:n_seen], m[:n_seen], weighting) + background
+        C = torch.cat([*first, self.C_2.expand(n_masked, -1, -1)])
+        z = torch.cat([z_t[:n_seen], z_t_m[masked]])
+        order = torch.cat([torch.arange(n_seen), torch.arange(masked.start, size)]).to(z_0.device)
+        t, m, target, a_t = t[order], m[order], target[order], a_t[order]
+        where = torch.cat([m[:n_seen], 1 - m[n_seen:]])
+        weight = level_weights(a_t, fit, backbone)
+        weight = torch.ones_like(a_t.flatten()) if weight is None else weight
+        for part in parts(len(z), rows):
+            told = None if known is None else known[part]
+            seen = max(0, min(n_seen, part.stop) - part.start)  # leading rows that are of the first term
+            region = stack_regions(m[part], seen, fit.mask_background_keys)
+            prediction, wanted = backbone.predict(z[part], t[part], C[part], region, told), target[part]
+            if backbone.fills_holes:
+                scale = told.output_scale(a_t[part]).sqrt()
+                wanted, prediction = wanted / scale, prediction / scale
+            loss = 0.0
+            for side, count in ((slice(seen), n_seen), (slice(seen, None), n_masked)):
+                if len(prediction[side]):
+                    each = (wanted[side], prediction[side], where[part][side], fit.region_weighting)
+                    error = region_error(*each, weight[part][side])
+                    loss = loss + error * (len(prediction[side]) / count)
+            yield loss
 
     def _known(
         self, z_0: Tensor, m: Tensor, reference: Tensor | None, n: int, n_seen: int, n_masked: int
-    ) -> Surroundings:
+    ) -> Known:
         """What each row of a batch knows: defects and refilled holes their surroundings, Eq. (7) nothing."""
-        parts = []
+        known = []
         for rows, of_defect in ((slice(n), True), (slice(n, n_seen), False)):
             if len(z_0[rows]):
                 good = None if reference is None else reference[rows]
-                parts.append(self.backbone.surroundings(z_0[rows], m[rows], good, of_defect=of_defect))
-        return Surroundings.cat([*parts, Surroundings.unknown(z_0[:n_masked])])
+                known.append(self.backbone.surroundings(z_0[rows], m[rows], good, of_defect=of_defect))
+        nothing = self.backbone.nothing_known(z_0[:n_masked])
+        return type(nothing).cat([*known, nothing])
 
     @torch.no_grad()
     def generate(
@@ -159,10 +171,10 @@ class DisentangledInversion:
         schedule, example = self._schedule(shares), None
         reference = z_0 if references is None else backbone.encode_images(references)
         origin = None if references is None else reference
-        known = backbone.surroundings(z_0, m, reference, of_defect=self.paints_defect)
+        known = backbone.surroundings(z_0, m, reference, of_defect=self.paints_defect, images=images)
         if starts_within:
             example = origin = backbone.encode_images(examples)
-            if backbone.is_inpainting:  # the best guess is the example, moved to meet the surroundings
+            if backbone.fills_holes:  # the best guess is the example, moved to meet the surroundings
                 known = backbone.surroundings(z_0, m, example, of_defect=False)
                 example = known.fill
         passes = _Passes(self, known, m, schedule)
@@ -235,7 +247,7 @@ class _Passes:
     """The two denoisers of Eq. (8) and (9), and the evidence for Eq. (13) gathered on the way."""
 
     def __init__(
-        self, method: DisentangledInversion, known: Surroundings | None, m: Tensor, schedule: Schedule
+        self, method: DisentangledInversion, known: Known | None, m: Tensor, schedule: Schedule
     ) -> None:
         self.method, self.known, self.m, self.schedule = method, known, m, schedule
         self.a = schedule.a.to(m)
@@ -275,7 +287,7 @@ class _Passes:
         return torch.stack(self.contrasts).mean(dim=0)
 
     def _noise(
-        self, z: Tensor, level: int, condition: Tensor, region: AttentionRegion, known: Surroundings | None
+        self, z: Tensor, level: int, condition: Tensor, region: AttentionRegion, known: Known | None
     ) -> Tensor:
         timestep, a_t = self.schedule.timesteps[level], self.a[level]
         condition = condition.expand(len(z), -1, -1)

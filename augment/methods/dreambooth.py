@@ -8,6 +8,8 @@ Latent Diffusion", SIGGRAPH 2023. The model is never told which part of a window
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -23,7 +25,7 @@ from augment.functional.masks import (
     refine_mask,
 )
 from augment.functional.noising import add_noise, prediction_target, stratified_timesteps
-from augment.methods.base import Generated, TrainingBatch
+from augment.methods.base import Generated, TrainingBatch, level_weights, parts
 from augment.recipe import FitConfig, SynthesizeConfig
 
 
@@ -51,6 +53,10 @@ class DreamBooth:
         With `prior_preservation` the normal windows join under the background prompt. An inpainting U-Net is
         told nothing of a hole: there is none.
         """
+        return sum(self.losses(batch, generator))
+
+    def losses(self, batch: TrainingBatch, generator: torch.Generator, rows: int = 0) -> Iterator[Tensor]:
+        """Terms that add up to `loss`, each of at most `rows` latents in one forward (0: of all)."""
         backbone, count = self.backbone, batch.n_defect
         seen = slice(None if self.fit.prior_preservation else count)
         z_0, _ = random_crops(batch.z_0[seen], batch.m[seen], batch.side, generator)
@@ -59,8 +65,12 @@ class DreamBooth:
         a_t = backbone.alphas_cumprod[t].view(-1, 1, 1, 1)
         z_t = add_noise(z_0, eps, a_t)  # Eq. (1)
         condition = torch.cat([self.C.expand(count, -1, -1), self.C_bg.expand(len(z_0) - count, -1, -1)])
-        prediction = backbone.predict(z_t, t, condition, _whole(z_0))
-        return naive_loss(prediction_target(z_0, eps, a_t, backbone.prediction_type), prediction)
+        target = prediction_target(z_0, eps, a_t, backbone.prediction_type)
+        weight = level_weights(a_t, self.fit, backbone)
+        for part in parts(len(z_t), rows):
+            prediction = backbone.predict(z_t[part], t[part], condition[part], _whole(z_t[part]))
+            loss = naive_loss(target[part], prediction, None if weight is None else weight[part])
+            yield loss * (len(prediction) / len(z_t))
 
     @torch.no_grad()
     def generate(

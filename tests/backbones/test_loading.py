@@ -8,14 +8,7 @@ import sys
 
 import pytest
 import torch
-from diffusers import (
-    AutoencoderKL,
-    DDIMScheduler,
-    PNDMScheduler,
-    StableDiffusionPipeline,
-    UNet2DConditionModel,
-)
-from transformers import CLIPTextConfig, CLIPTextModel
+from diffusers import DDIMScheduler, UNet2DConditionModel
 
 from augment.backbones.attention_processor import AttentionRegion
 from augment.backbones.build import build_tokenizer
@@ -29,39 +22,9 @@ from augment.recipe import BackboneConfig, FitConfig, SynthesizeConfig
 from augment.training import Trainer
 
 
-def save_stable_diffusion(folder, prediction_type, linear_projection):
-    """A random Stable Diffusion of 64 px, written by diffusers itself; 2.x has linear projections."""
-    torch.manual_seed(0)
-    tokenizer = build_tokenizer(["a photo of a bottle with sks crack"], max_length=77)
-    text_config = CLIPTextConfig(
-        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=37, num_hidden_layers=2,
-        num_attention_heads=4, bos_token_id=0, eos_token_id=1, pad_token_id=1,
-    )  # fmt: skip
-    unet = UNet2DConditionModel(
-        block_out_channels=(32, 64), layers_per_block=2, sample_size=32, in_channels=4, out_channels=4,
-        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-        cross_attention_dim=32, attention_head_dim=(4, 8), use_linear_projection=linear_projection,
-    )  # fmt: skip
-    vae = AutoencoderKL(
-        block_out_channels=(32, 64), latent_channels=4, scaling_factor=0.18215,
-        down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2,
-    )  # fmt: skip
-    scheduler = PNDMScheduler(
-        beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, steps_offset=1,
-        skip_prk_steps=True, set_alpha_to_one=False, prediction_type=prediction_type,
-    )  # fmt: skip
-    pipeline = StableDiffusionPipeline(
-        vae=vae, text_encoder=CLIPTextModel(text_config), tokenizer=tokenizer, unet=unet, scheduler=scheduler,
-        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
-    )  # fmt: skip
-    pipeline.save_pretrained(folder, safe_serialization=True)
-    return folder
-
-
 @pytest.fixture(scope="module", params=[("epsilon", False), ("v_prediction", True)], ids=["1.x", "2.x"])
-def stable_diffusion(request, tmp_path_factory):
-    return save_stable_diffusion(tmp_path_factory.mktemp("sd"), *request.param), request.param[0]
+def stable_diffusion(request, tmp_path_factory, write_stable_diffusion):
+    return write_stable_diffusion(tmp_path_factory.mktemp("sd"), *request.param), request.param[0]
 
 
 def load(folder, **changes):

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from augment.functional.losses import disentangled_loss, naive_loss
+from augment.functional.losses import disentangled_loss, min_snr_weight, naive_loss, region_error
+from augment.functional.noising import add_noise, prediction_target
 
 
 @pytest.fixture
@@ -60,3 +61,47 @@ def test_an_empty_region_counts_nothing(terms, value):
     prediction = background if value == 0 else defect
     loss = disentangled_loss(target, defect, background, whole)
     assert float(loss) == pytest.approx(float(naive_loss(target, prediction)), rel=1e-5)
+
+
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction", "sample"])
+@pytest.mark.parametrize("gamma", [0.5, 5.0])
+def test_min_snr_is_one_weight_of_the_clean_latents_whatever_is_predicted(prediction_type, gamma):
+    """Hang et al.'s formulas, and what they mean: min(SNR, gamma) times the squared error of z_0."""
+    a_t = torch.tensor([0.9991, 0.9, 0.5, 0.1, 0.0047], dtype=torch.float64)
+    found = min_snr_weight(a_t, gamma, prediction_type)
+    for a, weight in zip(a_t.tolist(), found.tolist(), strict=True):
+        snr = a / (1 - a)
+        by_hand = {
+            "epsilon": min(snr, gamma) / snr,
+            "v_prediction": min(snr, gamma) / (snr + 1),
+            "sample": min(snr, gamma),
+        }
+        assert weight == pytest.approx(by_hand[prediction_type])
+
+    generator = torch.Generator().manual_seed(0)
+    z_0, eps, wrong = torch.randn(3, 5, 1, 1, 1, generator=generator, dtype=torch.float64)
+    a = a_t.view(-1, 1, 1, 1)
+    z_t = add_noise(z_0, eps, a)
+    target = prediction_target(z_0, eps, a, prediction_type)
+    output = target + wrong
+    if prediction_type == "epsilon":
+        guess = (z_t - (1 - a).sqrt() * output) / a.sqrt()
+    else:
+        guess = output if prediction_type == "sample" else a.sqrt() * z_t - (1 - a).sqrt() * output
+    snr = (a / (1 - a)).clamp(max=gamma)
+    expected = (snr * (guess - z_0).square()).flatten()
+    assert torch.allclose(found * (output - target).square().flatten(), expected)
+
+
+def test_weights_count_row_by_row(terms):
+    target, defect, _, m = terms
+    weight = torch.tensor([0.5, 3.0])
+    rows = [
+        float(region_error(target[i : i + 1], defect[i : i + 1], m[i : i + 1], "balanced")) for i in (0, 1)
+    ]
+    found = region_error(target, defect, m, "balanced", weight)
+    assert float(found) == pytest.approx((0.5 * rows[0] + 3 * rows[1]) / 2, rel=1e-5)
+    rows = [float(naive_loss(target[i], defect[i])) for i in (0, 1)]
+    assert float(naive_loss(target, defect, weight)) == pytest.approx(
+        (0.5 * rows[0] + 3 * rows[1]) / 2, rel=1e-5
+    )
