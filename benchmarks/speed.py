@@ -42,8 +42,8 @@ from augment.backbones.load import load_backbone
 from augment.backbones.speed import speed_up
 from augment.data.export import MvtecWriter
 from augment.data.images import read_image, read_sample, to_rgb
-from augment.data.masks import target_mask
 from augment.data.sample import Target
+from augment.data.target_place import target_mask
 from augment.data.targets import resolve_targets
 from augment.data.windows import crop, window_around
 from augment.jobs.dropping import batches
