@@ -103,14 +103,16 @@ def test_killed_in_the_middle_it_resumes_to_the_same_bytes_and_leaves_no_process
     command += ["--device", TWO, "--dtype", "float32"]
     process = subprocess.Popen(command, start_new_session=True)
     manifest = workspace.synthetic_folder("parts/washer", 0) / "manifest.jsonl"
-    deadline = time.monotonic() + 120
-    while not manifest.exists() or len(manifest.read_bytes().splitlines()) < 3:
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
+    deadline = time.monotonic() + 600  # it is a matter of seconds, unless the machine is busy
+    try:
+        while not manifest.exists() or len(manifest.read_bytes().splitlines()) < 3:
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.02)
+    finally:
+        process.kill()
     process.wait()
     before = manifest.read_bytes().count(b"\n")
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while True:  # the workers are of its process group
         try:
             os.killpg(process.pid, 0)
