@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from augment.cli_formats import export, import_
+from augment.cli_reproduce import reproduce
 from augment.console import Commands, Console, option, output_options, stack
 from augment.processor import avoid_slow_sort
 
@@ -32,6 +33,19 @@ def _numbers(ctx: click.Context, parameter: click.Parameter, value: str | None) 
             "expected whole numbers with commas between, as in 0,25,100.", ctx, parameter
         )
     return numbers
+
+
+def _limits(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    fewest, dash, most = value.partition("-")
+    try:
+        limits = int(fewest), int(most if dash else fewest)
+    except ValueError:
+        limits = (0, 0)
+    if not 1 <= limits[0] <= limits[1]:
+        raise click.BadParameter("expected a number, or the fewest and the most, as in 1-3.", ctx, parameter)
+    return limits
 
 
 def _fold_option(choices: list[str], default: str | None, text: str) -> Callable:
@@ -63,6 +77,10 @@ _devices = option(
 _dtype = option(
     "Run", "--dtype", type=click.Choice(["auto", "float32", "bfloat16", "float16"]), default="auto",
     help="Number format of the model; auto: bfloat16 where the device has it.",
+)  # fmt: skip
+_full_frame = option(
+    "Settings", "--full-frame", is_flag=True,
+    help="Work on whole images, not on windows around the defect: for logical anomalies.",
 )  # fmt: skip
 _memory = option(
     "Run", "--memory", type=click.Choice(["auto", "8gb", "12gb", "24gb", "max"]), default=None,
@@ -98,6 +116,7 @@ def main() -> None:
 @_workspace
 @_fold_option(["0", "1", "all"], "0", "Which part of the images to learn from; all: hold none out.")
 @_settings
+@_full_frame
 @_seed
 @_devices
 @_dtype
@@ -112,6 +131,7 @@ def fit(
     fold: int | str,
     recipe: str | None,
     overrides: tuple[str, ...],
+    full_frame: bool,
     seed: int,
     device: str,
     dtype: str,
@@ -133,6 +153,7 @@ def fit(
 
     store = Workspace(workspace)
     found = resolve_targets(targets, data_root)
+    overrides += ("window.full_frame=true",) * full_frame
     overrides += _in_mode(memory)
     job = Job(tuple(found), fold, _load_recipe(recipe, overrides, device, console))
     if dry_run:
@@ -175,6 +196,14 @@ def fit(
 @_workspace
 @_fold_option(["0", "1", "all"], None, "Only the fits of this fold. [default: every fold that is fitted]")
 @_settings
+@option(
+    "Settings",
+    "--defects-per-image",
+    metavar="N|N-M",
+    callback=_limits,
+    help="How many defects an image gets, drawn for each. [default: the recipe's, 1]",
+)
+@_full_frame
 @_seed
 @_devices
 @_dtype
@@ -214,6 +243,8 @@ def synthesize(
     fold: int | str | None,
     recipe: str | None,
     overrides: tuple[str, ...],
+    defects_per_image: tuple[int, int] | None,
+    full_frame: bool,
     seed: int,
     device: str,
     dtype: str,
@@ -239,6 +270,10 @@ def synthesize(
     if masks is not None:
         overrides += (f"synthesize.masks.folder={json.dumps(str(masks.resolve()))}",)
     store = Workspace(workspace)
+    if defects_per_image is not None:
+        overrides += (f"synthesize.defects_per_image={list(defects_per_image)}",)
+    overrides += ("window.full_frame=true",) * full_frame
+    jobs = plan_synthesis(targets, data_root, store, fold, recipe, overrides)
     if is_filtered is not None:
         overrides = (*overrides, f"synthesize.filter.enabled={json.dumps(is_filtered)}")
     jobs = plan_synthesis(targets, data_root, store, fold, recipe, overrides + _in_mode(memory))
@@ -586,6 +621,7 @@ def pretrain(
 
 main.add_command(import_)
 main.add_command(export)
+main.add_command(reproduce)
 
 
 # --- printing --------------------------------------------------------------------------------------

@@ -42,6 +42,7 @@ class WindowConfig:
     context: float = 1.6  # side = context x the longer side of the mask's bounding box
     minimum: int = 128  # smallest side, source pixels (never beyond the image)
     jitter: float = 0.15  # random shift and growth of a training window, as a share of its side
+    full_frame: bool = False  # the window is the whole image, squashed to a square: for logical anomalies
 
 
 @dataclass(frozen=True)
@@ -173,6 +174,7 @@ class SynthesizeConfig:
     carry_detail: bool = True  # put the source's own noise and fine detail back into what was painted
     feather: int = 2  # width of the blend inside the mask's edge, source pixels
     batch_size: int = 8
+    defects_per_image: tuple[int, int] = (1, 1)  # fewest and most; drawn for each image
     masks: MaskConfig = field(default_factory=MaskConfig)
     filter: FilterConfig = field(default_factory=FilterConfig)
 

@@ -7,9 +7,9 @@ and without --force, each stopped up to three times before it may run to its end
 SIGKILL, else by SIGINT (Ctrl-C); in turn at a random time and right before a random change to the workspace
 (a file opened for writing, renamed or removed), where a time seldom falls. After each stop every file under
 its own name must be whole; at the end all must be those of the unbroken run, and no others. Only this may
-differ: in run.json, when a run was begun and finished, the seconds it took, and the commit, should one be
-made meanwhile; and lock files, which mean nothing once their process is gone. Exits with 1 where anything
-else does.
+differ: in run.json, when a run was begun and finished, and the seconds it took; there and in manifests the
+commit, should one be made meanwhile; and lock files, which mean nothing once their process is gone. Exits
+with 1 where anything else does.
 
 The processes are real, but are forked from this one, which has the libraries loaded: that takes longer than
 the work. Needs Unix.
@@ -21,6 +21,7 @@ import argparse
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import sys
@@ -207,6 +208,8 @@ def tree(workspace: Path) -> dict[str, bytes | dict]:
             if path.name == "run.json":
                 record = json.loads(content)
                 content = {key: value for key, value in record.items() if key not in MAY_DIFFER}
+            elif path.name == "manifest.jsonl":
+                content = re.sub(rb'"revision": ("[^"]*"|null)', b'"revision": null', content)
             found[path.relative_to(workspace).as_posix()] = content
     return found
 

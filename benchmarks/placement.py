@@ -51,12 +51,12 @@ def planner_of(target: Target, recipe: Recipe, seed: int, fold: int | str) -> Pl
 
 def own_part(known: Foreground, plan: Plan) -> np.ndarray:
     """bool (H, W): the part by the category's foreground."""
-    return known.mask(plan.job.image, plan.source)
+    return known.mask(plan.image(), plan.source)
 
 
 def corner_part(plan: Plan) -> np.ndarray:
     """bool (H, W): what differs from the corners' median colour, its holes filled; the largest piece."""
-    image = plan.job.image
+    image = plan.image()
     side = min(image.shape[:2]) // 16
     pixels = to_rgb(image).astype(np.int16)
     corners = [pixels[rows, columns].reshape(-1, 3) for rows in (slice(side), slice(-side, None))
@@ -83,13 +83,13 @@ def measure(planner: Planner, plans: list[Plan], part_of) -> dict[str, float]:
     for plan in plans:
         part = part_of(plan)
         training = resize_mask(masks[plan.mask_source], part.shape)
-        shares.append(off(plan.job.mask, part))
+        shares.append(off(plan.mask, part))
         excess.append(max(0.0, shares[-1] - off(training, part)))
-        broken += pieces(plan.job.mask) > pieces(training)
-        areas.append(plan.job.mask.sum() / training.sum())
+        broken += pieces(plan.mask) > pieces(training)
+        areas.append(plan.mask.sum() / training.sum())
     return {
         "n": len(plans),
-        "empty": sum(not plan.job.mask.any() for plan in plans),
+        "empty": sum(not plan.mask.any() for plan in plans),
         "off_mean": float(np.mean(shares)),
         "off_worst": max(shares),
         "beyond_mean": float(np.mean(excess)),
@@ -103,10 +103,10 @@ def draw(plans: list[Plan], path: Path) -> Path:
     """The first 20 target masks over their images."""
     cells = []
     for plan in plans[:20]:
-        height, width = plan.job.mask.shape
+        height, width = plan.mask.shape
         scale = _CELL / max(height, width)
         size = max(1, round(width * scale)), max(1, round(height * scale))
-        cells.append(overlay(shrink(plan.job.image, *size), shrink_mask(plan.job.mask, *size), TARGET_COLOUR))
+        cells.append(overlay(shrink(plan.image(), *size), shrink_mask(plan.mask, *size), TARGET_COLOUR))
     sheet = Image.new("RGB", (_ACROSS * _CELL, -(-len(cells) // _ACROSS) * _CELL), "white")
     for number, cell in enumerate(cells):
         sheet.paste(cell, (number % _ACROSS * _CELL, number // _ACROSS * _CELL))

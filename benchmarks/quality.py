@@ -7,8 +7,8 @@
 For each defect of each set, and for each set as a whole:
 
     empty         masks without a pixel; 0 wanted
-    off_object    masks of which more lies on the plain ground around the part than of any real defect's;
-                  0 wanted; a texture has no such ground
+    off_object    masks of which more lies off the part than of any real defect's mask, by the category's
+                  own foreground (augment/data/foreground.py); 0 wanted; a texture has no part to be off
     background    images that differ from their source in a pixel outside the mask; 0 wanted
     iou           median IoU of the mask and what visibly changes; 0.8 wanted
     strength      median change inside the mask; 1 is just visible
@@ -31,8 +31,7 @@ from pathlib import Path
 
 import numpy as np
 
-from augment.data.images import read_image, read_mask, read_sample, to_rgb
-from augment.data.places import plain_ground, share_on
+from augment.data.images import read_image, read_mask, read_sample
 from augment.data.targets import resolve_targets
 from augment.jobs.filtering import Filter
 from augment.jobs.planning import Planner
@@ -106,7 +105,11 @@ def _apart(planner: Planner) -> float:
 
 
 def _images(folder: Path, entries: list[dict], quality: Filter, apart: float) -> Iterator[dict]:
-    usual = max(_on_ground(*read_sample(sample)) for sample in quality.planner.training)
+    part_of = quality.planner.foreground.mask
+    usual = 0.0
+    for sample in quality.planner.training:
+        image, mask = read_sample(sample)
+        usual = max(usual, _off(mask, part_of(image, sample.image)))
     for entry in entries:
         image, source = read_image(folder / entry["image"]), read_image(Path(entry["source"]))
         mask = read_mask(folder / entry["mask"])
@@ -116,7 +119,7 @@ def _images(folder: Path, entries: list[dict], quality: Filter, apart: float) ->
         verdict = quality.judge(source, image, mask)
         yield {
             "empty": False,
-            "off_object": _on_ground(source, mask) > usual + 1e-9,
+            "off_object": _off(mask, part_of(source, Path(entry["source"]))) > usual + 1e-9,
             "background": verdict.scores["touched_outside"] > 0,
             "iou": verdict.scores["coverage"],
             "strength": verdict.scores["strength"],
@@ -126,8 +129,9 @@ def _images(folder: Path, entries: list[dict], quality: Filter, apart: float) ->
         }
 
 
-def _on_ground(image: np.ndarray, mask: np.ndarray) -> float:
-    return share_on(plain_ground(to_rgb(image)), mask)
+def _off(mask: np.ndarray, part: np.ndarray) -> float:
+    """The share of a mask that lies off a part, both bool (H, W)."""
+    return float((mask & ~part).sum() / mask.sum())
 
 
 def _row(key: str, defect: str, images: list[dict], apart: float) -> dict:

@@ -42,8 +42,8 @@ from augment.backbones.load import load_backbone
 from augment.backbones.speed import speed_up
 from augment.data.export import MvtecWriter
 from augment.data.images import read_image, read_sample, to_rgb
-from augment.data.masks import target_mask
 from augment.data.sample import Target
+from augment.data.target_place import target_mask
 from augment.data.targets import resolve_targets
 from augment.data.windows import crop, window_around
 from augment.jobs.dropping import batches
@@ -298,9 +298,8 @@ def ladder(steps: int, batch: int, half: torch.dtype, on_gpu: bool, compiles: bo
     return rows
 
 
-def run_shapes(options: argparse.Namespace, device: torch.device) -> list[Row]:
+def run_shapes(options: argparse.Namespace, device: torch.device, results: Results) -> None:
     """Everything for the versions asked for."""
-    results: list[Row] = []
     half = torch.bfloat16
     peak = matmul_peak(device)
     print(f"bf16 matrix product: {peak / 1e12:.3f} TFLOP/s", flush=True)
@@ -323,20 +322,19 @@ def run_shapes(options: argparse.Namespace, device: torch.device) -> list[Row]:
             if variant.what.startswith("literal"):
                 literal = row.images_per_s
             row.part, row.ratio = part, row.images_per_s / literal
-            results.append(show(row))
+            results.add(row)
         for guidance in (1.0, 7.5):
             row = diffusers_row(backbone, version, scene, options, half, guidance)
             row.part, row.ratio = part, row.images_per_s / literal
-            results.append(show(row))
+            results.add(row)
         for row in end_to_end(backbone, options, half):
             row.part, row.ratio = part, row.images_per_s / literal
-            results.append(show(row))
+            results.add(row)
         row = fit_row(backbone, options, half)
         row.part = part
-        results.append(show(row))
+        results.add(row)
         del backbone
         gc.collect()
-    return results
 
 
 def diffusers_row(
@@ -463,7 +461,7 @@ def fit_row(backbone: Backbone, options: argparse.Namespace, dtype: torch.dtype)
 # --- the bundled model -----------------------------------------------------------------------------
 
 
-def run_bundled(options: argparse.Namespace, device: torch.device) -> list[Row]:
+def run_bundled(options: argparse.Namespace, device: torch.device, results: Results) -> None:
     """Tricks and their distances on the bundled model."""
     with tempfile.TemporaryDirectory() as folder:
         if options.fit is None:
@@ -498,7 +496,7 @@ def run_bundled(options: argparse.Namespace, device: torch.device) -> list[Row]:
     if options.dtype == "bfloat16":
         rows.append(Variant("as shipped, bfloat16", shipped, dtype=torch.bfloat16))
     references: dict[tuple, torch.Tensor] = {}
-    results, base = [], None
+    base = None
     inside = scene.masks.expand_as(scene.images) > 0
     for variant in rows:
         row, images = measure(backbone, variant, scene, options.images, recipe.fit, words)
@@ -511,8 +509,7 @@ def run_bundled(options: argparse.Namespace, device: torch.device) -> list[Row]:
             change = (images - references[strength]).abs()
             row.distance_levels = 255 * float(change[inside].mean())
         row.part, row.ratio = f"bundled, {target.key}", row.images_per_s / base
-        results.append(show(row))
-    return results
+        results.add(row)
 
 
 def rendered_target(folder: Path, size: int) -> Target:
@@ -551,33 +548,42 @@ def windows_of(target: Target, recipe: Recipe, count: int) -> Scene:
 # --- results ---------------------------------------------------------------------------------------
 
 
-def show(row: Row) -> Row:
-    """Print a line as soon as it is known."""
-    cells = [
-        f"{row.part}: {row.what}",
-        f"{row.images_per_s:.3g} images/s" if row.images_per_s else "",
-        f"{row.ratio:.2f}x" if row.ratio else "",
-        f"{row.unet_calls:.4g} calls" if row.unet_calls else "",
-        f"{row.peak_gib:.2f} GiB" if row.peak_gib else "",
-        f"{100 * row.share_of_peak:.0f} % of peak" if row.share_of_peak else "",
-        f"{row.distance_levels:.2f} levels off" if row.distance_levels is not None else "",
-        row.note,
-    ]
-    print("; ".join(filter(None, cells)), flush=True)
-    return row
+class Results:
+    """The rows so far; each is printed and written as soon as it is known.
 
+    Args:
+        path: a CSV to append to; None: none.
+        setting: what holds for all rows: size, machine, torch.
+    """
 
-def save(rows: list[Row], path: Path, setting: dict) -> None:
-    """Append to a CSV."""
-    is_new = not path.exists()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, [*asdict(rows[0]), *setting])
-        if is_new:
-            writer.writeheader()
-        for row in rows:
-            values = {k: f"{v:.4g}" if isinstance(v, float) else v for k, v in asdict(row).items()}
-            writer.writerow(values | setting)
+    def __init__(self, path: Path | None, setting: dict[str, str]):
+        self.rows: list[Row] = []
+        self._path, self._setting = path, setting
+
+    def add(self, row: Row) -> None:
+        """Take a row."""
+        self.rows.append(row)
+        cells = [
+            f"{row.part}: {row.what}",
+            f"{row.images_per_s:.3g} images/s" if row.images_per_s else "",
+            f"{row.ratio:.2f}x" if row.ratio else "",
+            f"{row.unet_calls:.4g} calls" if row.unet_calls else "",
+            f"{row.peak_gib:.2f} GiB" if row.peak_gib else "",
+            f"{100 * row.share_of_peak:.0f} % of peak" if row.share_of_peak else "",
+            f"{row.distance_levels:.2f} levels off" if row.distance_levels is not None else "",
+            row.note,
+        ]
+        print("; ".join(filter(None, cells)), flush=True)
+        if self._path is None:
+            return
+        values = {k: f"{v:.4g}" if isinstance(v, float) else v for k, v in asdict(row).items()}
+        is_new = not self._path.exists()
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._path.open("a", newline="") as file:
+            writer = csv.DictWriter(file, [*values, *self._setting])
+            if is_new:
+                writer.writeheader()
+            writer.writerow(values | self._setting)
 
 
 def main(arguments: list[str] | None = None) -> list[Row]:
@@ -611,19 +617,15 @@ def main(arguments: list[str] | None = None) -> list[Row]:
         count = torch.get_num_threads()
         machine += f", {count} threads" if count > 1 else ", 1 thread, its own time"
     if options.what == "bundled":
-        reduced, rows = "bundled model at its own size", run_bundled(options, device)
+        size = "bundled model at its own size"
+    elif all(getattr(options, name) == full[name] for name in ("narrow", "resolution", "steps")):
+        size = "full size"
     else:
-        is_full = all(getattr(options, name) == full[name] for name in ("narrow", "resolution", "steps"))
-        reduced = (
-            "full size"
-            if is_full
-            else f"reduced: channels / {options.narrow}, {options.resolution} px, {options.steps} steps"
-        )
-        print(reduced, flush=True)
-        rows = run_shapes(options, device)
-    if options.csv:
-        save(rows, options.csv, {"size": reduced, "machine": machine, "torch": torch.__version__})
-    return rows
+        size = f"reduced: channels / {options.narrow}, {options.resolution} px, {options.steps} steps"
+    print(f"{size}; {machine}", flush=True)
+    results = Results(options.csv, {"size": size, "machine": machine, "torch": torch.__version__})
+    (run_bundled if options.what == "bundled" else run_shapes)(options, device, results)
+    return results.rows
 
 
 if __name__ == "__main__":

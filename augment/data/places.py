@@ -10,8 +10,9 @@ from scipy import ndimage
 
 from augment.data.foreground import Foreground
 from augment.data.ground import enlarged
-from augment.data.masks import LEAST_AREA, STILL, TargetPlace, resize_mask, target_place
-from augment.data.moves import STAY, Move, move_between, shifted
+from augment.data.masks import resize_mask
+from augment.data.moves import STAY, Move, move_between
+from augment.data.target_place import LEAST_AREA, STILL, TargetPlace, target_place
 from augment.data.trimming import trimmed
 from augment.recipe import MaskConfig
 
@@ -103,7 +104,7 @@ def best_place(
         place = target_place([training_mask], shape, config, np.random.default_rng(seed), move)
         mask = trimmed(place.mask, parts.here, allowed)
         if mask.sum() >= min(least, place.mask.sum()):
-            return replace(place, mask=mask)
+            return place.within(mask)
     return _nearest_on_part(place, parts.here, allowed)
 
 
@@ -150,8 +151,8 @@ def _nearest_on_part(place: TargetPlace, part: np.ndarray, allowed: float) -> Ta
     at = np.unravel_index(int(np.argmin(distance)), distance.shape)
     steps = np.array([rows[at[0]], columns[at[1]]]) * shape / small
     offset = (int(np.rint(steps[0])), int(np.rint(steps[1])))
-    mask = trimmed(shifted(place.mask, offset), part, allowed)
-    return replace(place, mask=mask, field=shifted(place.field, offset))
+    place = place.shifted(offset)
+    return place.within(trimmed(place.mask, part, allowed))
 
 
 def _resized(part: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from augment.data.images import read_image, to_rgb
+from augment.data.masks import resize_mask
 from augment.data.sample import Sample
 
 _SIDE = 96  # images are compared at this size, pixels
@@ -40,7 +42,20 @@ class References:
         skip: Path | None = None,
         among: int = 3,
     ) -> np.ndarray | None:
-        """One of the good images most like an image around its mask, resized to it and moved onto it.
+        """What `find` finds, uint8 (H, W, 3); None where there is no good image to choose."""
+        found = self.find(image, mask, rng, skip=skip, among=among)
+        return None if found is None else found.part(0, 0, *mask.shape)
+
+    def find(
+        self,
+        image: np.ndarray,
+        mask: np.ndarray,
+        rng: np.random.Generator,
+        *,
+        skip: Path | None = None,
+        among: int = 3,
+    ) -> Reference | None:
+        """One of the good images most like an image around its mask, moved onto it.
 
         What lies inside the mask is not looked at; brightness and colour may differ as a whole. Of the images
         most alike as they lie, those count that are most alike once they are moved, by up to 4 % of the
@@ -54,15 +69,13 @@ class References:
             among: how many best ones to choose from.
 
         Returns:
-            uint8 (H, W, 3), or None where there is no good image to choose.
+            None where there is no good image to choose.
         """
         candidates = [i for i, path in enumerate(self._paths) if path != skip]
         if not candidates:
             return None
         image = to_rgb(image)
-        seen = _small(image)
-        hole = cv2.resize(mask.astype(np.float32), (_SIDE, _SIDE), interpolation=cv2.INTER_AREA) > 0
-        around = _surroundings(hole)
+        seen, around = _small(image), _surroundings(_small_hole(mask))
         gaps = []
         for i in candidates:
             gap = (self._small[i] - seen)[around]
@@ -72,7 +85,32 @@ class References:
         places = [view.find(self._pictures[candidates[i]]) for i in shortlist]
         best = np.argsort([gap for gap, _ in places], kind="stable")[:among]
         chosen = int(rng.choice(best))
-        return _moved(self._pictures[candidates[shortlist[chosen]]], mask.shape, places[chosen][1])
+        return Reference(self._pictures[candidates[shortlist[chosen]]], mask.shape, places[chosen][1])
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A good image that lies on another image.
+
+    Attributes:
+        picture: uint8 (h, w, 3), of any size.
+        shape: (H, W) of the image it lies on.
+        place: what lies this far (down, right) of the image, as shares of its sides, lies on the image.
+    """
+
+    picture: np.ndarray
+    shape: tuple[int, int]
+    place: tuple[float, float]
+
+    def part(self, top: int, left: int, height: int, width: int) -> np.ndarray:
+        """uint8 (height, width, 3), what lies on that part of the image, at the image's scale."""
+        down, across = self.place[0] * self.shape[0], self.place[1] * self.shape[1]
+        picture = self.picture
+        if picture.shape[:2] != self.shape and _is_small(self.shape):
+            picture = _resized(picture, self.shape)
+        if picture.shape[:2] == self.shape and down == across == 0:
+            return picture[top : top + height, left : left + width]
+        return _warped(picture, self.shape, (top + down, left + across), (height, width))
 
 
 class _View:
@@ -89,11 +127,10 @@ class _View:
     def __init__(self, image: np.ndarray, mask: np.ndarray, top: int, left: int, bottom: int, right: int):
         self.shape = mask.shape
         self.scale = min(1.0, _FINE / max(bottom - top, right - left))
-        whole, hole = self._scaled(image), self._scaled(mask.astype(np.float32)) > 0
         self.box = [round(edge * self.scale) for edge in (top, left, bottom, right)]
-        rows, columns = slice(self.box[0], self.box[2]), slice(self.box[1], self.box[3])
-        self.pixels = whole[rows, columns].astype(np.float32)
-        self.weight = (~hole[rows, columns]).astype(np.float32)[..., None].repeat(3, axis=2)
+        self.pixels = self._part(image).astype(np.float32)
+        hole = self._part(mask, np.float32) > 0
+        self.weight = (~hole).astype(np.float32)[..., None].repeat(3, axis=2)
 
     @classmethod
     def around(cls, image: np.ndarray, mask: np.ndarray) -> _View:
@@ -122,10 +159,8 @@ class _View:
         count = float(self.weight[..., 0].sum())
         if count == 0:
             return 0.0, (0.0, 0.0)
-        top, left, bottom, right = self.box
         pad = max(1, round(_SHIFT * max(self.shape) * self.scale))
-        field = cv2.copyMakeBorder(self._scaled(picture), pad, pad, pad, pad, cv2.BORDER_REPLICATE)
-        field = field[top : bottom + 2 * pad, left : right + 2 * pad].astype(np.float32)
+        field = self._part(picture, pad=pad).astype(np.float32)
         squares = cv2.matchTemplate(field, self.pixels, cv2.TM_SQDIFF, mask=self.weight)
         here = (self.pixels * self.weight).reshape(-1, 3).sum(axis=0) / count
         for channel, mean in enumerate(here):
@@ -136,24 +171,68 @@ class _View:
             )
             squares = squares - count * np.square(there / count - mean)
         down, across = np.unravel_index(int(np.argmin(squares)), squares.shape)
-        height, width = (max(1, round(side * self.scale)) for side in self.shape)
+        height, width = self._size
         return float(squares[down, across]) / count, ((down - pad) / height, (across - pad) / width)
 
-    def _scaled(self, image: np.ndarray) -> np.ndarray:
-        """An image of any size at the size of the view's image, scaled."""
+    @property
+    def _size(self) -> tuple[int, int]:
+        """Of the whole image at the view's scale."""
         height, width = (max(1, round(side * self.scale)) for side in self.shape)
-        return _resized(image, (height, width))
+        return height, width
+
+    def _part(self, image: np.ndarray, dtype: type = np.uint8, pad: int = 0) -> np.ndarray:
+        """What lies on the view and `pad` around it, of an image of any size, which goes on at its border."""
+        top, left, bottom, right = self.box
+        height, width = size = self._size
+        shrinks = image.shape[0] * image.shape[1] > height * width
+        if image.shape[:2] != size and not shrinks and not _is_small(size):
+            start, part = (top - pad, left - pad), (bottom - top + 2 * pad, right - left + 2 * pad)
+            return _warped(image.astype(dtype), size, start, part)
+        low, high = (
+            (max(0, top - pad), max(0, left - pad)),
+            (min(height, bottom + pad), min(width, right + pad)),
+        )
+        rows, columns = (slice(*ends) for ends in zip(low, high, strict=True))
+        if image.shape[:2] == size:
+            inside = image[rows, columns].astype(dtype)
+        elif _is_small(size):
+            inside = _resized(image.astype(dtype), size)[rows, columns]
+        else:
+            ends = [
+                [round(edge * old / new) for edge in (start, stop)]
+                for start, stop, old, new in zip(low, high, image.shape, size, strict=False)
+            ]
+            cut = tuple(slice(*pair) for pair in ends)
+            inside = _resized(image[cut].astype(dtype), (high[0] - low[0], high[1] - low[1]))
+        missing = low[0] - top + pad, bottom + pad - high[0], low[1] - left + pad, right + pad - high[1]
+        return cv2.copyMakeBorder(inside, *missing, cv2.BORDER_REPLICATE) if any(missing) else inside
 
 
-def _moved(picture: np.ndarray, shape: tuple[int, int], place: tuple[float, float]) -> np.ndarray:
-    """A picture at a size, moved so that what lies `place` (down, right) of the image lies on it."""
-    picture = _resized(picture, shape)
-    down, across = place[0] * shape[0], place[1] * shape[1]
-    if down == across == 0:
-        return picture
-    shift = np.float32([[1, 0, across], [0, 1, down]])
+def _warped(
+    picture: np.ndarray, shape: tuple[int, int], start: tuple[float, float], size: tuple[int, int]
+) -> np.ndarray:
+    """A part of a picture that is enlarged to a shape, its corner anywhere; it goes on beyond the border."""
+    down, across = (old / new for old, new in zip(picture.shape[:2], shape, strict=True))
+    warp = np.float64(
+        [
+            [across, 0, (start[1] + 0.5) * across - 0.5],
+            [0, down, (start[0] + 0.5) * down - 0.5],
+        ]
+    )
     flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(picture, shift, shape[::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.warpAffine(picture, warp, size[::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _is_small(shape: tuple[int, int]) -> bool:
+    """Whether an image is resized as a whole, though only a part of it is wanted."""
+    return max(shape) <= _LARGEST
+
+
+def _small_hole(mask: np.ndarray) -> np.ndarray:
+    """bool (96, 96): where the mask has any pixel."""
+    if min(mask.shape) >= _SIDE:
+        return resize_mask(mask, (_SIDE, _SIDE))
+    return cv2.resize(mask.astype(np.float32), (_SIDE, _SIDE), interpolation=cv2.INTER_AREA) > 0
 
 
 def _resized(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -29,12 +30,35 @@ class Window:
         """Index of the window's rows and columns: `image[window.slices]`."""
         return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
 
+    @classmethod
+    def around(cls, windows: Sequence[Window]) -> Window:
+        """The smallest one that holds all of some windows."""
+        top, left = min(w.top for w in windows), min(w.left for w in windows)
+        bottom, right = max(w.top + w.height for w in windows), max(w.left + w.width for w in windows)
+        return cls(top, left, bottom - top, right - left)
+
+    def overlap(self, other: Window) -> tuple[tuple[slice, slice], tuple[slice, slice]] | None:
+        """What two windows share: its index within this one and within the other; None: nothing."""
+        start = max(self.top, other.top), max(self.left, other.left)
+        stop = (
+            min(self.top + self.height, other.top + other.height),
+            min(self.left + self.width, other.left + other.width),
+        )
+        if stop[0] <= start[0] or stop[1] <= start[1]:
+            return None
+        size = stop[0] - start[0], stop[1] - start[1]
+        here, there = (
+            Window(start[0] - window.top, start[1] - window.left, *size).slices for window in (self, other)
+        )
+        return here, there
+
 
 def window_around(mask: np.ndarray, config: WindowConfig, rng: np.random.Generator | None = None) -> Window:
     """The window around a defect; it always holds the whole defect and lies inside the image.
 
-    Its side is `config.context` times the longer side of the defect's bounding box, and at least
-    `config.minimum`; along an axis on which the image is smaller, the window spans the whole image.
+    With `config.full_frame` it is the whole image. Else its side is `config.context` times the longer side of
+    the defect's bounding box, and at least `config.minimum`; along an axis on which the image is smaller, the
+    window spans the whole image.
 
     Args:
         mask: bool (H, W), the defect.
@@ -47,6 +71,8 @@ def window_around(mask: np.ndarray, config: WindowConfig, rng: np.random.Generat
     """
     if not mask.any():
         raise DataError("The mask is empty: there is no defect to put a window around.")
+    if config.full_frame:
+        return Window(0, 0, *mask.shape)
     spans = [np.flatnonzero(mask.any(axis=axis))[[0, -1]] + (0, 1) for axis in (1, 0)]
     longer = max(int(stop - start) for start, stop in spans)
     side = max(longer, config.context * longer, config.minimum)

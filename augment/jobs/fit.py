@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -285,15 +285,17 @@ def _fit_one(
 def _preview(target: Target, images: Fold, method: Method, recipe: Recipe, path: Path, seed: int) -> None:
     """A sheet of the defect's own training images painted onto normal images, each in its place."""
     good = target.category.train_good
-    rows, captions = [], []
-    for index, sample in enumerate(images.fit[:_PREVIEWS]):
-        source, (defect, mask) = good[index % len(good)], read_sample(sample)
-        image = read_image(source.image)
-        if image.shape[:2] != mask.shape:
-            image = defect  # no normal image of this size: show it on the defect's own
-        example = to_rgb(defect) if recipe.synthesize.starts_from_examples else None
-        job = PaintJob(image, mask, step_generator(seed, index), example=example)
-        painted = paint(method, [job], recipe)[0]
-        rows.append({"source": image, "target": mask, "result": painted.image, "refined": painted.mask})
-        captions.append(f"{source.image.name}, mask of {sample.image.name}")
-    contact_sheet(rows, path, captions)
+    pairs = [(good[index % len(good)], sample) for index, sample in enumerate(images.fit[:_PREVIEWS])]
+    captions = [f"{source.image.name}, mask of {sample.image.name}" for source, sample in pairs]
+
+    def rows() -> Iterator[dict[str, np.ndarray]]:
+        for index, (source, sample) in enumerate(pairs):
+            image, (defect, mask) = read_image(source.image), read_sample(sample)
+            if image.shape[:2] != mask.shape:
+                image = defect  # no normal image of this size: show it on the defect's own
+            example = to_rgb(defect) if recipe.synthesize.starts_from_examples else None
+            job = PaintJob(image, mask, step_generator(seed, index), example=example)
+            painted = paint(method, [job], recipe)[0]
+            yield {"source": image, "target": mask, "result": painted.image, "refined": painted.mask}
+
+    contact_sheet(rows(), path, captions)

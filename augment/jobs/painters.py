@@ -21,8 +21,9 @@ from augment.backbones.speed import speed_up
 from augment.backbones.weights import ADAPTER, weights_file
 from augment.jobs.dropping import Slot
 from augment.jobs.overlap import Writer, ahead
-from augment.jobs.painting import Painted, finish, generate, prepare
+from augment.jobs.painting import PaintedPiece, finish, generate, prepare
 from augment.jobs.planning import Plan, Planner
+from augment.jobs.several import paint_in_turn
 from augment.jobs.workers import Channel, Workers
 from augment.methods.base import Method
 from augment.recipe import MemoryConfig, Recipe
@@ -31,8 +32,9 @@ from augment.registry import METHODS
 Batch = list[tuple[Slot, bool]]
 """Slots, each with whether its image is wanted."""
 
-Keep = Callable[[Batch, list[Plan], list[Painted]], None]
-"""Takes a painted batch; called in the order of the batches, one call at a time, in a thread of its own."""
+Keep = Callable[[Batch, list[Plan], list[list[PaintedPiece]]], None]
+"""Takes a painted batch, the pieces of each image; called in the order of the batches, one call at a time, in
+a thread of its own."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ class LocalPainter:
         def prepared() -> Iterator:
             for batch in batches:
                 plans = [defect.planner.plan(*slot) for slot, _ in batch]
-                yield batch, plans, prepare([plan.job for plan in plans], recipe)
+                yield batch, plans, prepare([plan.pieces[0] for plan in plans], recipe)
 
         with (
             explained_out_of_memory(self.memory.mode),
@@ -105,7 +107,12 @@ class LocalPainter:
             ahead(prepared(), waiting) as ready,
         ):
             for batch, plans, part in ready:
-                writer.put(_finish, keep, batch, plans, part, generate(method, part), recipe)
+                generated = generate(method, part)
+                if all(len(plan.parts) == 1 for plan in plans):
+                    writer.put(_finish, keep, batch, plans, part, generated, recipe)
+                else:
+                    first, pieces = finish(part, generated, recipe), [plan.pieces for plan in plans]
+                    writer.put(keep, batch, plans, paint_in_turn(method, pieces, recipe, first))
 
     def _method(self, defect: Defect) -> Method:
         """The method that was fitted, with the fit's weights and prompts."""
@@ -128,7 +135,7 @@ class LocalPainter:
 
 
 def _finish(keep: Keep, batch: Batch, plans: list[Plan], part, generated, recipe: Recipe) -> None:
-    keep(batch, plans, finish(part, generated, recipe))
+    keep(batch, plans, [[piece] for piece in finish(part, generated, recipe)])
 
 
 class SpreadPainter:
@@ -187,7 +194,7 @@ def _paint_as_told(channel: Channel, device: str, setup: tuple[Recipe, str, Memo
     recipe, dtype, memory = setup
     painter = LocalPainter(recipe, device, dtype, memory)
 
-    def send(batch: Batch, plans: list[Plan], painted: list[Painted]) -> None:
+    def send(batch: Batch, plans: list[Plan], painted: list[list[PaintedPiece]]) -> None:
         channel.send((batch, plans, painted))
 
     while True:

@@ -1,39 +1,84 @@
-"""Which good image and which target mask go into synthetic image number i."""
+"""Which good image and which target masks go into synthetic image number i."""
 
 from __future__ import annotations
 
+import logging
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from augment.data.foreground import Foreground, find_foreground
-from augment.data.images import read_image, read_sample, to_rgb
-from augment.data.masks import read_mask_folder, resize_mask
+from augment.data.images import image_size, list_images, read_image, read_mask, to_rgb
+from augment.data.masks import PackedMasks, read_mask_folder, resize_mask
 from augment.data.places import Parts, best_place
 from augment.data.sample import Sample, Target
-from augment.jobs.painting import PaintJob
+from augment.data.windows import window_around
+from augment.jobs.painting import PaintJob, Piece
+from augment.jobs.several import draw_number, is_apart
 from augment.recipe import Recipe
 from augment.training import step_generator
 from augment.workspace import Run
 
+log = logging.getLogger(__name__)
+_ATTEMPTS = 10  # at a place that is free, for each further defect
+
+
+@dataclass(frozen=True)
+class Part:
+    """One defect of an image: what is painted, the file of its mask, and the image that shows the defect."""
+
+    piece: Piece
+    mask_source: str
+    example: Path | None  # None of the user's own masks
+
 
 @dataclass(frozen=True)
 class Plan:
-    """What goes into one image, and where it comes from."""
+    """What goes into one image, and where it comes from.
 
-    job: PaintJob
+    Attributes:
+        source: the good image.
+        shape: its (H, W).
+        parts: its defects, in the order they are painted.
+    """
+
     source: Path
-    mask_source: str
+    shape: tuple[int, int]
+    parts: tuple[Part, ...]
+
+    @property
+    def pieces(self) -> list[Piece]:
+        """The windows to paint, in order."""
+        return [part.piece for part in self.parts]
+
+    @property
+    def mask_source(self) -> str:
+        """The file of the first defect's mask."""
+        return self.parts[0].mask_source
+
+    @property
+    def mask(self) -> np.ndarray:
+        """bool (H, W), all target masks."""
+        mask = np.zeros(self.shape, dtype=bool)
+        for piece in self.pieces:
+            mask[piece.window.slices] |= piece.mask
+        return mask
+
+    def image(self) -> np.ndarray:
+        """uint8 (H, W) or (H, W, 3), the good image, read again: a batch of large ones is not held."""
+        return read_image(self.source)
 
 
 @dataclass(frozen=True)
 class Planner:
-    """Chooses source image and target mask of image number i."""
+    """Chooses source image and target masks of image number i."""
 
     target: Target
-    masks: list[np.ndarray]
+    masks: Sequence[np.ndarray]
     mask_names: list[str]
     images: list[Path]  # the training images of the masks; none of the user's own masks
     is_exact: bool  # the user's own masks are used as they are
@@ -50,10 +95,10 @@ class Planner:
         folder = recipe.synthesize.masks.folder
         foreground = find_foreground(target.category, recipe.synthesize.masks.foreground)
         if folder is not None:
-            masks = read_mask_folder(Path(folder))
-            names = [f"{folder} #{i}" for i in range(len(masks))]
+            masks = PackedMasks(read_mask_folder(Path(folder)))
+            names = [str(path) for path in list_images(Path(folder))]
             return cls(target, masks, names, [], True, recipe, seed, samples, foreground)
-        masks = [read_sample(sample)[1] for sample in samples]
+        masks = PackedMasks(read_mask(sample.mask, image_size(sample.image)) for sample in samples)
         names, images = [str(sample.mask) for sample in samples], [sample.image for sample in samples]
         return cls(target, masks, names, images, False, recipe, seed, samples, foreground)
 
@@ -64,25 +109,71 @@ class Planner:
         and mask (the recipe's `samples_per_source`) differ in their noise.
         """
         name, again = zlib.crc32(self.target.key.encode()), (attempt,) if attempt else ()
-        numbers, shared = (name, index, *again), index // self.recipe.synthesize.samples_per_source
+        shared = index // self.recipe.synthesize.samples_per_source
         rng = np.random.default_rng([self.seed, name, shared, *again])
         good = self.target.category.train_good
         source = good[rng.integers(len(good))].image
         image = read_image(source)
         choice = shared % len(self.masks) if self.is_exact else int(rng.integers(len(self.masks)))
-        config = self.recipe.synthesize.masks
-        example = None
+        generator = step_generator(self.seed, name, index, *again)
+        parts = [self._part(image, source, choice, rng, generator)]
+        limits = self.recipe.synthesize.defects_per_image
+        wanted = draw_number(limits, np.random.default_rng([self.seed, name, shared, *again, 0, 0]))
+        for number in range(1, wanted):
+            rng = np.random.default_rng([self.seed, name, shared, attempt, number])
+            generator = step_generator(self.seed, name, index, attempt, number)
+            part = self._further(image, source, parts, shared + number, rng, generator)
+            if part is None:
+                log.warning(
+                    "%s: image %d has %d defects, not %d: no place is left that is free of the others.",
+                    self.target.key,
+                    index,
+                    number,
+                    wanted,
+                )
+                break
+            parts.append(part)
+        return Plan(source, image.shape[:2], tuple(parts))
+
+    def _further(
+        self,
+        image: np.ndarray,
+        source: Path,
+        parts: Sequence[Part],
+        following: int,
+        rng: np.random.Generator,
+        generator: torch.Generator,
+    ) -> Part | None:
+        """A defect apart from those before, of the user's own masks the following; None: no place is free."""
+        others, count = [part.piece for part in parts], len(self.masks)
+        for again in range(_ATTEMPTS):
+            choice = (following + again) % count if self.is_exact else int(rng.integers(count))
+            part = self._part(image, source, choice, rng, generator)
+            if is_apart(part.piece, others):
+                return part
+        return None
+
+    def _part(
+        self,
+        image: np.ndarray,
+        source: Path,
+        choice: int,
+        rng: np.random.Generator,
+        generator: torch.Generator,
+    ) -> Part:
+        """A defect made from one of the masks, on the image `source`."""
+        synthesize, name = self.recipe.synthesize, self.mask_names[choice]
         if self.is_exact:
             mask = resize_mask(self.masks[choice], image.shape[:2])
-        else:
-            shown = to_rgb(read_image(self.images[choice]))
-            parts = None
-            if self.foreground.is_object:
-                here = self.foreground.mask(image, source)
-                parts = Parts(self.foreground.mask(shown, self.images[choice]), here, self.foreground)
-            place = best_place(self.masks[choice], shown, to_rgb(image), config, rng, parts)
-            mask = place.mask
-            if self.recipe.synthesize.starts_from_examples:
-                example = place.moved(shown, to_rgb(image))
-        job = PaintJob(image, mask, step_generator(self.seed, *numbers), example=example)
-        return Plan(job, source, self.mask_names[choice])
+            return Part(PaintJob(image, mask, generator).cut(self.recipe.window), name, None)
+        shown, parts = to_rgb(read_image(self.images[choice])), None
+        if self.foreground.is_object:
+            here = self.foreground.mask(image, source)
+            parts = Parts(self.foreground.mask(shown, self.images[choice]), here, self.foreground)
+        place = best_place(self.masks[choice], shown, to_rgb(image), synthesize.masks, rng, parts)
+        mask = place.mask
+        window, example = window_around(mask, self.recipe.window), None
+        if synthesize.starts_from_examples:
+            example = place.moved(shown, to_rgb(image), window.slices)
+        cut = image[window.slices].copy(), mask[window.slices].copy()
+        return Part(Piece(window, mask.shape, *cut, generator, example=example), name, self.images[choice])

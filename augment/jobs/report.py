@@ -109,7 +109,7 @@ def _images(
         result, refined = _read(folder, entry)
         plan = planners[entry["defect"]].plan(entry["index"], entry.get("attempt", 0))
         then = entry["source"], entry["mask_source"], entry["target_pixels"]
-        is_same = then == (str(plan.source), plan.mask_source, int(plan.job.mask.sum()))
+        is_same = then == (str(plan.source), plan.mask_source, int(plan.mask.sum()))
         if not is_same:
             log.warning("%s: its source and target mask cannot be found again", entry["id"])
         yield SetImage(
@@ -117,8 +117,8 @@ def _images(
             file_sha256(folder / entry["image"])[:12],
             result,
             refined,
-            plan.job.image if is_same else None,
-            plan.job.mask if is_same else None,
+            plan.image() if is_same else None,
+            plan.mask if is_same else None,
         )
         bar.update(1)
 

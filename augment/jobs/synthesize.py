@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from augment.backbones.memory import settle_memory
 from augment.backbones.weights import weights_file
@@ -20,8 +22,9 @@ from augment.jobs.dropping import Slot, batches, check_drops, drop_images, is_wa
 from augment.jobs.filtering import Filter, limits_path
 from augment.jobs.foregrounds import show_foreground
 from augment.jobs.painters import Batch, Defect, Painter, make_painter
-from augment.jobs.painting import Painted
+from augment.jobs.painting import Painted, PaintedPiece
 from augment.jobs.planning import Plan, Planner
+from augment.jobs.provenance import Provenance, made_with
 from augment.progress import Progress, no_progress
 from augment.recipe import Recipe
 from augment.report.pictures import contact_sheet
@@ -115,6 +118,7 @@ def synthesize(
         devices = split_devices(device)
         memory = settle_memory(recipe, ",".join(devices)).memory
         painter = locks.enter_context(make_painter(recipe, devices, dtype, memory))
+        machine = made_with(devices[0], dtype, recipe.speed, memory)
         results: list[SynthesisResult] = []
         hashes: dict[str, dict[str, str]] = {}
         for target, fit_run in zip(targets, fits, strict=True):
@@ -134,10 +138,10 @@ def synthesize(
             run = Run.open(folder, recipe, _SECTIONS, seed, sources=good, extra=extra)
             if drop and not results:
                 for each, its_fit in zip(targets, fits, strict=True):
-                    _fit_weights(each, its_fit, folder)
+                    _refuse_other_weights(each, its_fit, folder)
                 drop_images(run, drop)
             results.append(
-                _synthesize_one(target, n, fit_run, recipe, run, fold, good, seed, painter, progress)
+                _synthesize_one(target, n, fit_run, recipe, run, fold, seed, painter, machine, progress)
             )
         return results
 
@@ -167,6 +171,8 @@ def _fit_of(target: Target, recipe: Recipe, workspace: Workspace, fold: int | st
         state = "is not fitted" if run is None else "is fitted only in part"
         raise TargetError(f"{target.key} {state} in {workspace.root} (fold {fold}). Run: {command}")
     fitted = Recipe.read(folder / "recipe.yaml")
+    # A fit may paint whole frames, whatever windows it has learnt from.
+    fitted = replace(fitted, window=replace(fitted.window, full_frame=recipe.window.full_frame))
     for section in ("backbone", "window", "data"):
         if getattr(fitted, section) != getattr(recipe, section):
             raise WorkspaceError(
@@ -176,8 +182,8 @@ def _fit_of(target: Target, recipe: Recipe, workspace: Workspace, fold: int | st
     return run
 
 
-def _fit_weights(target: Target, fit_run: Run, folder: Path) -> str:
-    """The hash of a fit's weights, refusing a set whose images of the target other weights painted."""
+def _refuse_other_weights(target: Target, fit_run: Run, folder: Path) -> None:
+    """Raise if a set holds images of the target that other weights than its fit's painted."""
     weights = file_sha256(weights_file(fit_run.folder))
     entries = Manifest(folder / "manifest.jsonl").entries()
     if any(e["defect"] == target.defect and e["weights_sha256"] != weights for e in entries):
@@ -185,7 +191,6 @@ def _fit_weights(target: Target, fit_run: Run, folder: Path) -> str:
             f"{folder} holds images of {target.key} that an earlier fit painted. Redo them with --force, "
             "or choose another --workspace."
         )
-    return weights
 
 
 def _synthesize_one(
@@ -195,9 +200,9 @@ def _synthesize_one(
     recipe: Recipe,
     run: Run,
     fold: int | str,
-    good: dict[str, str],
     seed: int,
     painter: Painter,
+    machine: Mapping[str, Any],
     progress: Progress,
 ) -> SynthesisResult:
     """Paint what is missing of one target's images."""
@@ -207,7 +212,7 @@ def _synthesize_one(
     remove_images(run.folder, lambda entry: entry["defect"] != defect or is_wanted(entry, drops))
     writer, manifest = MvtecWriter(run.folder, category.name), Manifest(run.folder / "manifest.jsonl")
 
-    weights = _fit_weights(target, fit_run, run.folder)
+    _refuse_other_weights(target, fit_run, run.folder)
     numbers = sorted({*range(n), *drops.indices(defect)})
     planner = Planner.of(target, fit_run, recipe, seed)
     quality = Filter(planner, recipe.synthesize.filter, run.folder)
@@ -225,19 +230,20 @@ def _synthesize_one(
     show_foreground(planner.foreground, category, run.folder)
     if missing:
         quality.begin()
+        provenance = Provenance.of(target, run, fit_run, recipe, machine)
         with writing(sheet):
             sheet.unlink(missing_ok=True)  # else one of the images before outlives a kill
         with progress(total=len(numbers), desc=f"synthesize {target.key}", unit="image") as bar:
             bar.update(len(numbers) - len(missing))
 
-            def keep(batch: Batch, plans: list[Plan], painted: list[Painted]) -> None:
-                for (slot, is_missing), plan, result in zip(batch, plans, painted, strict=True):
+            def keep(batch: Batch, plans: list[Plan], painted: list[list[PaintedPiece]]) -> None:
+                for (slot, is_missing), plan, pieces in zip(batch, plans, painted, strict=True):
                     if not is_missing:
                         continue
-                    verdict = quality.judge(plan.job.image, result.image, result.mask)
-                    entry = _entry(target, slot, plan, result, recipe, seed, good)
-                    fit_folder = os.path.relpath(fit_run.folder, run.folder)
-                    entry |= {"fit": fit_folder, "weights_sha256": weights, "fold": fold}
+                    source = plan.image()
+                    result = Painted.of(source, pieces)
+                    verdict = quality.judge(source, result.image, result.mask)
+                    entry = provenance.entry(slot, plan, result)
                     entry |= {"scores": verdict.scores, "nearest": verdict.nearest}
                     if verdict.reasons:
                         quality.reject(slot, entry, result, verdict)
@@ -282,32 +288,6 @@ def _synthesize_one(
     )
 
 
-def _entry(
-    target: Target, slot: Slot, plan: Plan, result: Painted, recipe: Recipe, seed: int, good: dict[str, str]
-) -> dict:
-    """The manifest line of one image, but for its paths."""
-    index, attempt = slot
-    return {
-        "id": _image_id(target.defect, index),
-        "defect": target.defect,
-        "index": index,
-        "attempt": attempt,
-        "seed": seed,
-        "source": str(plan.source),
-        "source_sha256": good[str(plan.source)],
-        "mask_source": plan.mask_source,
-        "window": asdict(result.window),
-        "target_pixels": int(plan.job.mask.sum()),
-        "refined_pixels": int(result.mask.sum()),
-        "refinement": "none (fell back to the target mask)"
-        if result.fell_back
-        else recipe.synthesize.refinement,
-        "background_error": round(result.background_error, 6),
-        "model": recipe.backbone.model,
-        "recipe": recipe.name,
-    }
-
-
 def _image_id(defect: str, index: int) -> str:
     return f"{defect}/{index:04d}"
 
@@ -316,10 +296,13 @@ def _draw_sheet(planner: Planner, manifest: Manifest, folder: Path, path: Path) 
     """The contact sheet of a defect's first images, from what was written."""
     defect = planner.target.defect
     entries = sorted((e for e in manifest.entries() if e["defect"] == defect), key=lambda e: e["index"])
-    rows, captions = [], []
-    for entry in entries[:_SHEET]:
-        job = planner.plan(entry["index"], entry.get("attempt", 0)).job
-        result, refined = read_image(folder / entry["image"]), read_image(folder / entry["mask"]) > 0
-        rows.append({"source": job.image, "target": job.mask, "result": result, "refined": refined})
-        captions.append(f"{entry['id']}, on {Path(entry['source']).name}")
-    contact_sheet(rows, path, captions)
+    entries = entries[:_SHEET]
+    captions = [f"{entry['id']}, on {Path(entry['source']).name}" for entry in entries]
+
+    def rows() -> Iterator[dict[str, np.ndarray]]:
+        for entry in entries:
+            plan = planner.plan(entry["index"], entry.get("attempt", 0))
+            result, refined = read_image(folder / entry["image"]), read_image(folder / entry["mask"]) > 0
+            yield {"source": plan.image(), "target": plan.mask, "result": result, "refined": refined}
+
+    contact_sheet(rows(), path, captions)

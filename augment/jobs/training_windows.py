@@ -12,7 +12,7 @@ import torch
 from augment.backbones.backbone import Backbone
 from augment.data.images import read_image, read_sample, to_rgb
 from augment.data.masks import random_mask, resize_mask
-from augment.data.references import References
+from augment.data.references import Reference, References
 from augment.data.sample import Sample
 from augment.data.windows import Window, crop, random_window, window_around
 from augment.functional.masks import latent_mask
@@ -81,7 +81,7 @@ class TrainingWindows:
             image = to_rgb(image)
             for number in range(config.windows_per_image):
                 if number % _SHARE_REFERENCE == 0:
-                    reference = references.match(image, mask, rng)
+                    reference = references.find(image, mask, rng)
                 window = window_around(mask, recipe.window, rng)
                 places.append((window, mask.shape))
                 cuts.append(_cut(image, mask, reference, window, size, config, rng))
@@ -114,7 +114,9 @@ class TrainingWindows:
         for sample in samples:
             image = to_rgb(read_image(sample.image))
             for _ in range(count):
-                window = random_window(image.shape[:2], recipe.window.minimum, rng)
+                shape = image.shape[:2]
+                whole = Window(0, 0, *shape) if recipe.window.full_frame else None
+                window = whole or random_window(shape, recipe.window.minimum, rng)
                 cuts.append(_good_cut(sample, image, window, references, size, recipe.fit, rng))
         found = _encode(backbone, cuts, recipe.fit.mask_dilation)
         return cls(found.none(), found)
@@ -142,14 +144,14 @@ Cut = tuple[np.ndarray, np.ndarray, np.ndarray | None]  # image, mask and refere
 def _cut(
     image: np.ndarray,
     mask: np.ndarray,
-    reference: np.ndarray | None,
+    reference: Reference | None,
     window: Window,
     size: int,
     config: FitConfig,
     rng: np.random.Generator,
 ) -> Cut:
     """A window of a defect image."""
-    good = None if reference is None else crop(reference, window, size)
+    good = None if reference is None else _lying_on(reference, window, size)
     return _mirrored(crop(image, window, size), crop(mask, window, size, is_mask=True), good, config, rng)
 
 
@@ -168,9 +170,15 @@ def _good_cut(
     if config.prior_preservation:
         whole = np.zeros(image.shape[:2], dtype=bool)
         whole[window.slices] = resize_mask(hole, (window.height, window.width))
-        match = references.match(image, whole, rng, skip=sample.image)
-        good = None if match is None else crop(match, window, size)
+        match = references.find(image, whole, rng, skip=sample.image)
+        good = None if match is None else _lying_on(match, window, size)
     return _mirrored(patch, hole, good, config, rng)
+
+
+def _lying_on(reference: Reference, window: Window, size: int) -> np.ndarray:
+    """What of a reference lies on a window, at the model's resolution."""
+    part = reference.part(window.top, window.left, window.height, window.width)
+    return crop(part, Window(0, 0, window.height, window.width), size)
 
 
 def _encode(backbone: Backbone, cuts: list[Cut], dilation: int) -> Windows:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from itertools import cycle
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,7 +41,7 @@ _MAX_ROWS = 20
 
 
 def contact_sheet(
-    rows: Sequence[Mapping[str, np.ndarray]], path: Path, captions: Sequence[str] | None = None
+    rows: Iterable[Mapping[str, np.ndarray]], path: Path, captions: Sequence[str] | None = None
 ) -> Path:
     """Draw source, target mask, result and refined mask of up to 20 synthetic images.
 
@@ -50,27 +50,27 @@ def contact_sheet(
 
     Args:
         rows: `source` and `result` (H, W[, 3]) uint8, `target` and `refined` (H, W) bool. Sizes may differ
-            from row to row.
+            from row to row. Held one at a time, should they come one at a time.
         path: PNG to write.
-        captions: a line for each row.
+        captions: a line for each row; None: rows are a sequence.
 
     Raises:
         WorkspaceError: the file cannot be written.
     """
-    rows = rows[:_MAX_ROWS]
-    captions = list(captions or [""] * len(rows))[: len(rows)]
-    blocks = 1 if len(rows) <= 4 else 2
-    lines = math.ceil(len(rows) / blocks)
+    captions = list([""] * len(rows) if captions is None else captions)[:_MAX_ROWS]
+    count = len(captions)
+    blocks = 1 if count <= 4 else 2
+    lines = math.ceil(count / blocks)
     block_width = 4 * _CELL + 3 * _GAP
     width = 2 * _MARGIN + blocks * block_width + (blocks - 1) * 2 * _MARGIN
     height = _MARGIN // 2 + _HEADER + lines * (_CELL + _CAPTION + _GAP) + _MARGIN
     sheet = Image.new("RGB", (width, height), PAPER)
     draw = ImageDraw.Draw(sheet)
-    for block in range(min(blocks, len(rows))):
+    for block in range(min(blocks, count)):
         for column, name in enumerate(_COLUMNS):
             x = _MARGIN + block * (block_width + 2 * _MARGIN) + column * (_CELL + _GAP)
             write(draw, (x + _CELL / 2, _MARGIN / 2 + _HEADER / 2), name, 16, anchor="mm")
-    for number, (row, caption) in enumerate(zip(rows, captions, strict=True)):
+    for number, (row, caption) in enumerate(zip(islice(rows, count), captions, strict=True)):
         block, line = divmod(number, lines)
         left = _MARGIN + block * (block_width + 2 * _MARGIN)
         top = _MARGIN // 2 + _HEADER + line * (_CELL + _CAPTION + _GAP)

@@ -26,9 +26,9 @@ from augment.workspace.files import (
 )
 from augment.workspace.folders import DEFAULT_ROOT, RunInfo, Workspace, fold_name
 from augment.workspace.lock import locked
-from augment.workspace.manifest import Manifest
+from augment.workspace.manifest import Manifest, find_entry
 from augment.workspace.rejections import Rejections, sort_lines
-from augment.workspace.run import Run, wipe
+from augment.workspace.run import Run, code_revision, package_versions, wipe
 
 __all__ = [
     "DEFAULT_ROOT",
@@ -42,9 +42,12 @@ __all__ = [
     "atomic_write_bytes",
     "atomic_write_json",
     "atomic_write_text",
+    "code_revision",
+    "find_entry",
     "fold_name",
     "json_default",
     "locked",
+    "package_versions",
     "read_drop_list",
     "sort_lines",
     "wipe",

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from augment.errors import WorkspaceError
+from augment.errors import WorkspaceError, suggest
 from augment.workspace.files import json_default, writing
 
 
@@ -60,3 +60,45 @@ class Manifest:
 
     def __len__(self) -> int:
         return len(self._entries)
+
+
+def find_entry(name: str) -> tuple[Path, dict[str, Any]]:
+    """A line of a manifest, by `MANIFEST:LINE` (from 1) or `MANIFEST:ID`, as manifest.jsonl:crack/0007.
+
+    Returns:
+        The manifest's file and the line.
+
+    Raises:
+        WorkspaceError: there is no such file or line, or a later line has taken its place.
+    """
+    place, _, which = name.rpartition(":")
+    path = Path(place)
+    if Path(name).is_file():
+        raise WorkspaceError(f"Say which line of {name}, as in {name}:7 or {name}:crack/0007.")
+    if not path.is_file():
+        raise WorkspaceError(
+            f"There is no manifest '{place}'. Write MANIFEST:LINE, as in manifest.jsonl:7, or MANIFEST:ID, "
+            "as in manifest.jsonl:crack/0007."
+        )
+    manifest = Manifest(path)
+    known = {entry["id"]: entry for entry in manifest.entries()}
+    if not which.isdecimal():
+        if which not in known:
+            raise WorkspaceError(f"{path} holds no image '{which}'. {suggest(which, known)}")
+        return path, known[which]
+    lines = path.read_bytes().splitlines()
+    if not 1 <= int(which) <= len(lines):
+        raise WorkspaceError(f"{path} has {len(lines)} lines; there is no line {which}.")
+    try:
+        entry = json.loads(lines[int(which) - 1])
+        is_newest = entry == known[entry["id"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise WorkspaceError(
+            f"{path}, line {which}, was not written to its end. Run the command that wrote it again."
+        ) from error
+    if not is_newest:
+        raise WorkspaceError(
+            f"{path}, line {which}, is out of date: a later line of {entry['id']} has taken its place. "
+            f"Use {path}:{entry['id']}."
+        )
+    return path, entry

@@ -19,7 +19,10 @@ from augment.errors import WorkspaceError
 from augment.recipe import Recipe
 from augment.workspace.files import atomic_write_json, atomic_write_text, writing
 
-_RECORDED_PACKAGES = ("augment-defects", "torch", "diffusers", "transformers", "numpy", "pillow")
+_RECORDED_PACKAGES = (
+    "augment-defects", "torch", "diffusers", "transformers", "numpy", "pillow", "scipy",
+    "opencv-python-headless", "albumentations",
+)  # fmt: skip
 
 
 class Run:
@@ -91,8 +94,8 @@ class Run:
                 "state": "unfinished",
                 "created": _now(),
                 "seed": seed,
-                "versions": _versions(),
-                "revision": _revision(),
+                "versions": package_versions(),
+                "revision": code_revision(),
                 **(extra or {}),
                 "sources": dict(sources or {}),
             },
@@ -172,7 +175,7 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _versions() -> dict[str, str]:
+def package_versions() -> dict[str, str]:
     """Installed versions of what decides a run's bytes, read without importing any of it."""
     versions = {"python": platform.python_version()}
     for package in _RECORDED_PACKAGES:
@@ -184,7 +187,7 @@ def _versions() -> dict[str, str]:
 
 
 @functools.cache
-def _revision() -> str | None:
+def code_revision() -> str | None:
     """The git commit this package runs from, "+" where files differ from it; None outside a checkout."""
     package = Path(__file__).parents[1]
     command = ["git", "-C", str(package), "describe", "--always", "--dirty=+", "--exclude=*"]

@@ -12,9 +12,8 @@ from augment.data.masks import (
     random_mask,
     read_mask_folder,
     resize_mask,
-    target_mask,
-    target_place,
 )
+from augment.data.target_place import target_mask, target_place
 from augment.errors import DataError
 from augment.recipe import MaskConfig
 

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from augment.data.masks import STILL, target_place
 from augment.data.moves import STAY, move_between, shifted
 from augment.data.poses import agreement
+from augment.data.target_place import STILL, target_place
 
 Y, X = np.mgrid[:120, :160]
 HEAD = (np.abs(Y - 60) < 14) & (np.abs(X - 104) < 6)

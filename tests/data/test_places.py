@@ -9,8 +9,8 @@ import pytest
 from scipy import ndimage
 
 from augment.data import foreground as module
-from augment.data.masks import TargetPlace, target_place
 from augment.data.places import Parts, best_place, plain_ground, share_on, surroundings_gap
+from augment.data.target_place import TargetPlace, target_place
 from augment.recipe import MaskConfig
 
 CONFIG = MaskConfig(flips=False, rotation=0, scale=(1, 1), translation=0.1, elastic=0)
@@ -53,14 +53,14 @@ def test_images_may_differ_in_size(part):
 def test_the_gap_is_0_at_home_whatever_the_light_and_64_where_nothing_is_shown(part):
     image, mask = part
     y, x = np.mgrid[:240, :240].astype(np.float32)
-    home = TargetPlace(mask, 0, np.stack([x, y, np.ones_like(x)], axis=2))
+    home = TargetPlace(mask.shape, 0, (0, 0), mask, np.stack([x, y, np.ones_like(x)], axis=2))
     assert surroundings_gap(home, image, image) == 0
     assert surroundings_gap(home, image - 30, image) == 0
-    shifted = TargetPlace(mask, 0, np.stack([x + 30, y, np.ones_like(x)], axis=2))
+    shifted = TargetPlace(mask.shape, 0, (0, 0), mask, np.stack([x + 30, y, np.ones_like(x)], axis=2))
     assert surroundings_gap(shifted, image, image) > 5
-    nowhere = TargetPlace(mask, 0, np.stack([x, y, np.zeros_like(x)], axis=2))
+    nowhere = TargetPlace(mask.shape, 0, (0, 0), mask, np.stack([x, y, np.zeros_like(x)], axis=2))
     assert surroundings_gap(nowhere, image, image) == 64
-    full = TargetPlace(np.ones_like(mask), 0, home.field)
+    full = TargetPlace(mask.shape, 0, (0, 0), np.ones_like(mask), home.field)
     assert surroundings_gap(full, image, image) == 0
 
 

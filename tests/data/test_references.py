@@ -61,3 +61,18 @@ def test_a_part_that_lies_elsewhere_is_moved_onto_the_image(tmp_path):
     found = References([sample]).match(image, mask, RNG)
     inner = slice(8, -8)  # at the border the other image ends
     assert np.array_equal(found[inner, inner], scene[20:140, 20:140][inner, inner])
+
+
+@pytest.mark.parametrize("shape", [(120, 160), (1100, 1500)])
+def test_a_part_of_what_is_found_is_that_part_of_the_whole(tmp_path, shape):
+    """Also of an image that is larger than the pictures that are kept, of which only the part is enlarged."""
+    rng = np.random.default_rng(4)
+    small = np.asarray(Image.fromarray(rng.integers(0, 256, (24, 30, 3), dtype=np.uint8)))
+    scene = np.array(Image.fromarray(small).resize((shape[1] + 20, shape[0] + 20), Image.Resampling.BICUBIC))
+    Image.fromarray(scene[5 : 5 + shape[0], 3 : 3 + shape[1]]).save(tmp_path / "moved.png")
+    image, mask = scene[: shape[0], : shape[1]], np.zeros(shape, dtype=bool)
+    mask[60:75, 70:80] = True
+    found = References([Sample(tmp_path / "moved.png", None, "good")]).find(image, mask, RNG)
+    whole, part = found.part(0, 0, *shape), found.part(40, 50, 60, 50)
+    assert np.abs(whole[40:100, 50:100].astype(int) - part).max() <= 1
+    assert np.abs(part.astype(int) - image[40:100, 50:100]).mean() < 3  # it was moved onto the image

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-import augment.jobs.filtering as filtering
 from augment.data.images import read_image, read_mask
 from augment.data.targets import resolve_targets
 from augment.jobs.fit import fit
@@ -143,25 +143,27 @@ def test_nothing_depends_on_when_it_was_asked_for_and_a_second_call_paints_nothi
     assert again.skipped and replace(again, seconds=0) == replace(later, skipped=True, seconds=0)
 
 
-@pytest.mark.parametrize("count", [1, 4, 7])
-def test_an_interrupted_run_ends_with_the_same_bytes(bench, strict, monkeypatch, count):
-    """Stopped before the n-th picture is written, of what passes and of what fails alike."""
-    import augment.data.export as export
+@pytest.mark.parametrize("share", [0.35, 0.6, 0.85, 0.97])
+def test_an_interrupted_run_ends_with_the_same_bytes(bench, strict, monkeypatch, share):
+    """Stopped at some flush to the disk: of a picture, of a line that passed or failed, of their sorting."""
+    flushes, real = [0], os.fsync
+    stop = None
 
-    calls, write = [0], export.write_png
-
-    def stopping(path, image):
-        calls[0] += 1
-        if calls[0] > 2 * count and "good" not in path.parts:
+    def fsync(descriptor):
+        flushes[0] += 1
+        if flushes[0] == stop:
             raise KeyboardInterrupt
-        write(path, image)
+        real(descriptor)
 
     with monkeypatch.context() as patch:
-        patch.setattr(export, "write_png", stopping)
-        patch.setattr(filtering, "write_png", stopping)
+        patch.setattr(os, "fsync", fsync)
+        if not hasattr(bench, "flushes"):
+            bench.paint("whole", *STRICT)
+            bench.flushes = flushes[0]
+        flushes[0], stop = 0, round(share * bench.flushes)
         with pytest.raises(KeyboardInterrupt):
-            bench.paint(f"broken{count}", *STRICT)
-    assert tree(bench.paint(f"broken{count}", *STRICT).folder) == tree(strict.folder)
+            bench.paint(f"broken{share}", *STRICT)
+    assert tree(bench.paint(f"broken{share}", *STRICT).folder) == tree(strict.folder)
 
 
 def test_a_dropped_image_is_followed_by_a_later_attempt_than_the_one_that_passed(bench):
