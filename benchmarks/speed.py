@@ -424,7 +424,7 @@ class GivenPainter(LocalPainter):
     """Paints with a method that is there already."""
 
     def __init__(self, recipe: Recipe, method: DisentangledInversion):
-        super().__init__(recipe, "cpu", "float32")
+        super().__init__(recipe, "cpu", "float32", recipe.memory)
         self._given = method
 
     def _method(self, defect: Defect) -> DisentangledInversion:

@@ -48,7 +48,9 @@ class Runner:
         self.backbone, self.graph = backbone, graph
         self.dtype = backbone.autocast_dtype if half else torch.float32
         self.order = torch.channels_last if config.channels_last else torch.contiguous_format
-        backbone.unet.to(dtype=self.dtype, memory_format=self.order)
+        backbone.unet.to(memory_format=self.order)
+        if half:  # else weights stay as the memory mode holds them
+            backbone.unet.to(self.dtype)
         if half and isinstance(backbone.autoencoder, AutoencoderKL):
             backbone.autoencoder.to(dtype=self.dtype, memory_format=self.order)
         self.call: Call = self._forward
