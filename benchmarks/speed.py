@@ -48,7 +48,7 @@ from augment.data.targets import resolve_targets
 from augment.data.windows import crop, window_around
 from augment.jobs.dropping import batches
 from augment.jobs.painters import Defect, LocalPainter
-from augment.jobs.painting import as_tensor
+from augment.jobs.painting import Painted, as_tensor
 from augment.jobs.planning import Planner
 from augment.methods.base import TrainingBatch
 from augment.methods.disentangled_inversion import DisentangledInversion
@@ -396,7 +396,8 @@ def end_to_end(backbone: Backbone, options: argparse.Namespace, dtype: torch.dty
             writer = MvtecWriter(Path(folder) / str(overlap), "bottle")
 
             def keep(batch, plans, painted, writer=writer) -> None:
-                for ((index, _), _), result in zip(batch, painted, strict=True):
+                for ((index, _), _), plan, pieces in zip(batch, plans, painted, strict=True):
+                    result = Painted.of(plan.image(), pieces)
                     writer.write(target.defect, index, result.image, result.mask)
 
             work = [*batches([(i, 0) for i in range(options.images)], options.batch)]

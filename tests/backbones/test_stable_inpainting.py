@@ -98,7 +98,7 @@ def test_the_loss_is_two_forwards_with_and_without_the_image(backbone, scene):
 def test_it_starts_from_examples_as_any_stable_diffusion(backbone, scene):
     images, masks, _ = scene
     generators = [torch.Generator().manual_seed(i) for i in range(3)]
-    method = method_of(backbone, strength=0.7, refinement="contrast")
+    method = method_of(backbone, strength=(0.7, 0.7), refinement="contrast")
     generated = method.generate(images, masks, generators, None, images.flip(0))
     assert (generated.background_error == 0).all() and generated.origin is not None
 
