@@ -142,6 +142,7 @@ class Jobs:
         process = os.fork()
         if process == 0:
             os.environ["AUGMENT_CACHE"] = str(cache)
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
             log = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             os.dup2(log, 1)
             os.dup2(log, 2)
