@@ -102,7 +102,7 @@ def measure(what: str, data: Path, warm: Path, runs: Path, batch: int) -> dict[s
     from augment.recipe import load_recipe
     from augment.workspace import Workspace
 
-    settings = [f"synthesize.batch_size={batch}", "fit.steps=1", "fit.windows_per_image=4"]
+    settings = [f"synthesize.batch_size={batch}", "fit.steps=1", "fit.windows_per_image=4", "speed.overlap=0"]
     recipe, space = load_recipe("tiny", settings), Workspace(runs)
     files = Files()
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
+
+import numpy as np
 
 from augment.data.foreground import Foreground, spread
 from augment.data.images import read_image
@@ -26,7 +29,11 @@ def show_foreground(foreground: Foreground, category: Category, folder: Path) ->
     log.info("%s: %s", category.key, foreground)
     if not path.exists():
         files = spread([sample.image for sample in category.train_good], _SHOWN)
-        images = [read_image(file) for file in files]
-        masks = [foreground.mask(image, file) for image, file in zip(images, files, strict=True)]
-        foreground_sheet(images, masks, f"{category.key}: {foreground}", path)
+
+        def pairs() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+            for file in files:
+                image = read_image(file)
+                yield image, foreground.mask(image, file)
+
+        foreground_sheet(pairs(), len(files), f"{category.key}: {foreground}", path)
     return path

@@ -18,6 +18,8 @@ BLUE, ORANGE = "#0072b2", "#d55e00"
 SERIES = (BLUE, ORANGE, "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7a5195", "#8c6d31")  # a colour a column
 TARGET_COLOUR, REFINED_COLOUR = (0, 190, 255), (255, 80, 200)
 
+_LARGE = 2048  # longer side of an image from which it is first shrunk by a whole number, pixels
+_REDUCING_GAP = 3.0  # how much larger than wanted it is after that, at least
 _ZOOM_BELOW = 0.3  # a defect shorter than this share of the frame is shown enlarged
 FINE = 3  # curves are drawn this many times too large and shrunk, which smooths them
 
@@ -76,8 +78,10 @@ def data_uri(picture: Image.Image, quality: int = 82) -> str:
 def shrink(array: np.ndarray, width: int, height: int) -> Image.Image:
     """A uint8 image (H, W) or (H, W, 3) as RGB of the given size."""
     image = Image.fromarray(array).convert("RGB")
-    grows = width > image.width
-    return image.resize((width, height), Image.Resampling.NEAREST if grows else Image.Resampling.LANCZOS)
+    if width > image.width:
+        return image.resize((width, height), Image.Resampling.NEAREST)
+    gap = _REDUCING_GAP if max(image.size) > _LARGE else None  # None: exact, and slow on large images
+    return image.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=gap)
 
 
 def shrink_mask(mask: np.ndarray, width: int, height: int) -> Image.Image:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -25,26 +25,27 @@ _CELL, _GAP, _HEADER, _MARGIN, _ACROSS = 180, 6, 34, 16, 6
 
 
 def foreground_sheet(
-    images: Sequence[np.ndarray], masks: Sequence[np.ndarray], caption: str, path: Path
+    pairs: Iterable[tuple[np.ndarray, np.ndarray]], count: int, caption: str, path: Path
 ) -> Path:
     """Draw images with their foreground tinted and outlined; not where it is the whole image.
 
     Args:
-        images: uint8 (H, W) or (H, W, 3), of any sizes.
-        masks: bool (H, W).
+        pairs: an image, uint8 (H, W) or (H, W, 3), of any size, and its foreground, bool (H, W); held one at
+            a time, should they come one at a time.
+        count: of them.
         caption: a line above them.
         path: PNG to write.
 
     Raises:
         WorkspaceError: the file cannot be written.
     """
-    across = min(_ACROSS, len(images))
-    lines = math.ceil(len(images) / across)
+    across = min(_ACROSS, count)
+    lines = math.ceil(count / across)
     width = 2 * _MARGIN + max(across * (_CELL + _GAP) - _GAP, 3 * _CELL)
     sheet = Image.new("RGB", (width, _HEADER + lines * (_CELL + _GAP) + _MARGIN), PAPER)
     draw = ImageDraw.Draw(sheet)
     write(draw, (_MARGIN, _HEADER / 2), fit_text(caption, 14, width - 2 * _MARGIN), 14, MUTED)
-    for number, (image, mask) in enumerate(zip(images, masks, strict=True)):
+    for number, (image, mask) in enumerate(pairs):
         height, wide = mask.shape
         scale = _CELL / max(height, wide)
         size = max(1, round(wide * scale)), max(1, round(height * scale))
