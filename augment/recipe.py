@@ -232,7 +232,8 @@ class UNetConfig:
     """The supervised segmenter (DRAEM's discriminative network)."""
 
     encoder: str | None = None  # None: DRAEM's; else of segmentation_models_pytorch's U-Net, such as resnet18
-    encoder_weights: str | None = None  # None: random; imagenet: from the hub
+    encoder_weights: str | None = None  # None: random; imagenet: from the hub; or a file of its state dict
+    encoder_depth: int = 5  # levels of the encoder, 3 to 5; fewer where the file lacks the deepest
     image_size: int = 128  # images are resized to this square, pixels
     base_width: int = 16  # channels of the first level; the published network has 64
     epochs: int = 50

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import pickle
+from pathlib import Path
+
 import torch
 from torch import Tensor, nn
 
 from augment.detectors.random_states import random_states
 from augment.errors import BackboneError, RecipeError, suggest
+
+_DECODER_CHANNELS = (256, 128, 64, 32, 16)
+_IMAGENET = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]  # mean and deviation of its images
+_SUFFIXES = {".pth", ".pt", ".bin", ".ckpt"}  # of files of weights
 
 
 class EncoderNetwork(nn.Module):
@@ -28,17 +35,19 @@ class EncoderNetwork(nn.Module):
         return self.unet((image - self.mean) / self.std)
 
 
-def initial_encoder_network(encoder: str, weights: str | None, seed: int) -> EncoderNetwork:
+def initial_encoder_network(encoder: str, weights: str | None, depth: int, seed: int) -> EncoderNetwork:
     """The network before its training.
 
     Args:
         encoder: a name in `segmentation_models_pytorch.encoders`, or `tu-` and a timm name.
-        weights: None: random; else of the hub, such as "imagenet".
+        weights: None: random; of the hub, such as "imagenet"; or a file, which holds the encoder's state dict
+            (its image statistics are taken to be ImageNet's). The file may lack what `depth` leaves out.
+        depth: levels of the encoder, 3 to 5; the decoder has as many.
         seed: of what is random.
 
     Raises:
         BackboneError: the package is not installed, or the weights cannot be had.
-        RecipeError: no such encoder, or no such weights of it.
+        RecipeError: no such encoder, no such weights of it, or a depth it cannot have.
     """
     try:
         import segmentation_models_pytorch as smp
@@ -53,11 +62,24 @@ def initial_encoder_network(encoder: str, weights: str | None, seed: int) -> Enc
         raise RecipeError(
             f"No encoder is called '{encoder}' (benchmark.unet.encoder). {suggest(encoder, known)}"
         )
+    if not 3 <= depth <= 5:
+        raise RecipeError(f"benchmark.unet.encoder_depth must be 3, 4 or 5, not {depth}.")
+    file = Path(weights) if weights is not None and Path(weights).suffix in _SUFFIXES else None
     mean, std = [0.0] * 3, [1.0] * 3
     try:
         with random_states(torch.device("cpu"), seed):
-            unet = smp.Unet(encoder, encoder_weights=weights, in_channels=3, classes=2)
-        if weights is not None:
+            unet = smp.Unet(
+                encoder,
+                encoder_depth=depth,
+                encoder_weights=None if file else weights,
+                decoder_channels=_DECODER_CHANNELS[-depth:],
+                in_channels=3,
+                classes=2,
+            )
+        if file is not None:
+            mean, std = _IMAGENET
+            _load_encoder(unet.encoder, file, depth)
+        elif weights is not None:
             settings = smp.encoders.get_preprocessing_params(encoder, weights)
             scale = settings["input_range"][-1]
             mean, std = ([value / scale for value in settings[name]] for name in ("mean", "std"))
@@ -70,3 +92,24 @@ def initial_encoder_network(encoder: str, weights: str | None, seed: int) -> Enc
         reason = " ".join(str(error.args[0] if error.args else error).split()).rstrip(".")
         raise RecipeError(f"The encoder {encoder} cannot be built: {reason}.") from error
     return EncoderNetwork(unet, mean, std)
+
+
+def _load_encoder(encoder: nn.Module, file: Path, depth: int) -> None:
+    """Give an encoder a file's weights; those of levels beyond `depth` may lack."""
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True)
+    except (OSError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise BackboneError(f"{file} (benchmark.unet.encoder_weights) cannot be read: {reason}") from error
+    own = encoder.state_dict()
+    fitting = {name: value for name, value in state.items() if name in own and value.shape == own[name].shape}
+    unused = tuple(
+        f"layer{level}." for level in range(depth, 5)
+    )  # how resnets call their levels after the stem
+    lacking = [name for name in own if name not in fitting and not name.startswith(unused)]
+    if lacking:
+        raise BackboneError(
+            f"{file} (benchmark.unet.encoder_weights) is not of this encoder at depth {depth}: it lacks "
+            f"{len(lacking)} tensors of its shape, such as {lacking[0]}."
+        )
+    encoder.load_state_dict(fitting, strict=False)

@@ -79,7 +79,9 @@ class UNetDetector:
                 self.config.base_width, seed, self.config.negative_slope
             )
         else:
-            self.network = initial_encoder_network(self.config.encoder, self.config.encoder_weights, seed)
+            self.network = initial_encoder_network(
+                self.config.encoder, self.config.encoder_weights, self.config.encoder_depth, seed
+            )
         self.network.to(self.device, memory_format=torch.channels_last)
 
     def fit(

@@ -61,6 +61,26 @@ def test_images_are_normalised_as_the_encoders_weights_want(package, monkeypatch
         torch.testing.assert_close(network(image), network.unet((image - mean) / std))
 
 
+def test_weights_come_from_a_file_that_may_lack_levels_that_are_not_used(package, tmp_path):
+    unet = package.Unet("resnet18", encoder_weights=None, encoder_depth=5, classes=2)
+    state = {name: torch.ones_like(value) for name, value in unet.encoder.state_dict().items()}
+    file = tmp_path / "encoder.pth"
+    torch.save({name: value for name, value in state.items() if not name.startswith("layer4")}, file)
+    shallow = config(encoder_weights=str(file), encoder_depth=4)
+    network = UNetDetector(shallow, seed=0, device="cpu").network
+    loaded = network.unet.encoder.state_dict()
+    assert all((loaded[name] == 1).all() for name in loaded if name.startswith(("conv1", "layer3")))
+    assert network(torch.rand(2, 3, 64, 64)).shape == (2, 2, 64, 64)
+    assert network.mean.flatten().tolist() == pytest.approx([0.485, 0.456, 0.406])
+    with pytest.raises(BackboneError, match=r"depth 5: it lacks .* such as layer4"):
+        UNetDetector(config(encoder_weights=str(file)), seed=0, device="cpu")
+    file.write_bytes(b"no weights")
+    with pytest.raises(BackboneError, match="cannot be read"):
+        UNetDetector(shallow, seed=0, device="cpu")
+    with pytest.raises(BackboneError, match="cannot be read"):
+        UNetDetector(config(encoder_weights=str(tmp_path / "none.pth")), seed=0, device="cpu")
+
+
 def test_without_the_package_the_error_names_the_install_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "segmentation_models_pytorch", None)
     with pytest.raises(BackboneError, match="pip install segmentation-models-pytorch"):
@@ -73,6 +93,7 @@ def test_errors_name_what_is_wrong(package, monkeypatch, tmp_path):
         ({"encoder": "resnet81"}, RecipeError, "No encoder is called 'resnet81'.*resnet18"),
         ({"encoder_weights": "imagenette"}, RecipeError, "imagenette.*Available options are"),
         ({"encoder_weights": "imagenet"}, BackboneError, "resnet18.*connect once"),
+        ({"encoder_depth": 2}, RecipeError, "encoder_depth must be 3, 4 or 5, not 2"),
     ):
         with pytest.raises(kind, match=words) as caught:
             UNetDetector(config(**changes), seed=0, device="cpu")
