@@ -128,7 +128,7 @@ class FilterConfig:
     """Which painted images are kept; all are scored either way."""
 
     enabled: bool = False
-    attempts: int = 4  # paintings of one image; where none passes, the image is left out
+    attempts: int = 8  # paintings of one image; where none passes, the image is left out
     margin: float = 1.0  # 2: the limits lie twice as far from what real defects have; see Limits
     criteria: tuple[
         Literal["background", "coverage", "strength", "seam", "raggedness", "likeness", "copy"], ...

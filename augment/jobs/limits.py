@@ -29,11 +29,11 @@ class Limits:
     """The limits of one defect.
 
     They come from the real defects' own figures, each beside a good image moved onto it, with room: a defect
-    may have four fifths of the coverage and half the strength of the weakest tenth of the real ones, end a
-    quarter more sharply than the sharpest, and have half more border for its area than the most ragged. It is
-    unlike them where its nearest one is a quarter further than any real one's nearest, and a copy where it is
-    as near as nine in ten of copies that are hardly changed, and nearer than six tenths of the least distance
-    between two real ones. A margin multiplies the room.
+    may have four fifths of the coverage of the weakest tenth of the real ones and of the strength of their
+    weakest quarter, end a quarter more sharply than the sharpest, and have half more border for its area than
+    the most ragged. It is unlike them where its nearest one is a quarter further than any real one's nearest,
+    and a copy where it is as near as nine in ten of hardly changed copies, and nearer than six tenths
+    of the least distance between two real ones. A margin multiplies the room.
 
     Attributes:
         coverage: least.
@@ -86,10 +86,10 @@ class Limits:
         copy = float(np.quantile(near, 0.9))
         if len(nearest) >= _LEAST_DEFECTS:
             copy = min(copy, 0.6 * min(nearest))
-        coverage = 0.8 * _low(coverages) / margin
+        coverage = 0.8 * _low(coverages, 0.1) / margin
         return cls(
             coverage=round(float(np.clip(coverage, *_COVERAGE)), 3),
-            strength=round(max(_STRENGTH, 0.5 * _low(strengths) / margin), 2),
+            strength=round(max(_STRENGTH, 0.8 * _low(strengths, 0.25) / margin), 2),
             seam=round(max(_SEAM, 1.25 * margin * max(seams, default=0.0)), 3),
             raggedness=round(max(_RAGGEDNESS, 1.5 * margin * max(ragged)), 2),
             likeness=round(1.25 * margin * max(nearest), 3) if len(nearest) >= _LEAST_DEFECTS else None,
@@ -116,6 +116,6 @@ class Limits:
         return found
 
 
-def _low(values: Sequence[float]) -> float:
-    """The weakest tenth; 0 where there are none."""
-    return float(np.quantile(values, 0.1)) if len(values) else 0.0
+def _low(values: Sequence[float], share: float) -> float:
+    """What that share of the values lies below; 0 where there are none."""
+    return float(np.quantile(values, share)) if len(values) else 0.0
