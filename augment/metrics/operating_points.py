@@ -138,11 +138,19 @@ def _background_chunks(
         if filled + count > buffer.size:
             yield buffer[:filled]
             filled = 0
-        anomaly_map = np.asarray(anomaly_map)
-        normal = ... if count == anomaly_map.size else ~np.asarray(mask, dtype=bool)
-        buffer[filled : filled + count] = anomaly_map[normal].ravel()
-        filled += count
+        for part in _background_parts(np.asarray(anomaly_map), np.asarray(mask, dtype=bool), count):
+            buffer[filled : filled + part.size] = part
+            filled += part.size
     yield buffer[:filled]
+
+
+def _background_parts(anomaly_map: np.ndarray, mask: np.ndarray, count: int) -> list[np.ndarray]:
+    """The `count` background scores of an image: the rows that are free of defects are taken whole."""
+    if count == anomaly_map.size:
+        return [anomaly_map.ravel()]
+    rows = np.flatnonzero(mask.any(axis=1))
+    top, end = rows[0], rows[-1] + 1
+    return [anomaly_map[:top].ravel(), anomaly_map[top:end][~mask[top:end]], anomaly_map[end:].ravel()]
 
 
 def _falling(scores: np.ndarray, regions: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
