@@ -35,7 +35,7 @@ from augment.data.sample import Target
 from augment.data.targets import resolve_targets
 from augment.jobs.planning import Plan, Planner
 from augment.recipe import Recipe, load_recipe
-from augment.report.drawing import TARGET_COLOUR, overlay, save_picture, shrink, shrink_mask
+from augment.report.drawing import TARGET_COLOUR, overlay, save_picture, shrink, shrink_mask, size_within
 from augment.workspace import Run
 
 _EIGHT = np.ones((3, 3), dtype=bool)
@@ -103,9 +103,7 @@ def draw(plans: list[Plan], path: Path) -> Path:
     """The first 20 target masks over their images."""
     cells = []
     for plan in plans[:20]:
-        height, width = plan.mask.shape
-        scale = _CELL / max(height, width)
-        size = max(1, round(width * scale)), max(1, round(height * scale))
+        size = size_within(plan.mask.shape, _CELL)
         cells.append(overlay(shrink(plan.image(), *size), shrink_mask(plan.mask, *size), TARGET_COLOUR))
     sheet = Image.new("RGB", (_ACROSS * _CELL, -(-len(cells) // _ACROSS) * _CELL), "white")
     for number, cell in enumerate(cells):

@@ -43,7 +43,7 @@ from augment.backbones.speed import speed_up
 from augment.data.export import MvtecWriter
 from augment.data.images import read_image, read_sample, to_rgb
 from augment.data.sample import Target
-from augment.data.target_place import target_mask
+from augment.data.target_place import target_place
 from augment.data.targets import resolve_targets
 from augment.data.windows import crop, window_around
 from augment.jobs.dropping import batches
@@ -530,7 +530,7 @@ def windows_of(target: Target, recipe: Recipe, count: int) -> Scene:
     for index in range(count):
         rng = np.random.default_rng(index)
         image = read_image(good[index % len(good)].image)
-        mask = target_mask(masks, image.shape[:2], recipe.synthesize.masks, rng)
+        mask = target_place(masks, image.shape[:2], recipe.synthesize.masks, rng).mask
         window = window_around(mask, recipe.window)
         shown = to_rgb(read_image(target.samples[index % len(masks)].image))
         shown = shown if shown.shape[:2] == image.shape[:2] else to_rgb(image)

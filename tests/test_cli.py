@@ -13,19 +13,6 @@ from augment.cli import main
 from augment.recipe import load_recipe
 from augment.workspace import Run, Workspace
 
-COMMANDS = [
-    "fit",
-    "synthesize",
-    "benchmark",
-    "report",
-    "check",
-    "list",
-    "sample",
-    "pretrain",
-    "import",
-    "export",
-]
-
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch):
@@ -58,7 +45,7 @@ def record_fit(root: Path, defect: str, *, fold=0, overrides=()) -> None:
 # --- help and usage --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", main.commands)
 def test_help_has_two_examples_that_parse(run, command):
     text = run(command, "--help").stdout
     examples = [line.strip() for line in text.split("Examples:")[1].splitlines() if line.strip()]

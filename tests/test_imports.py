@@ -33,16 +33,13 @@ RANKS = {
     "detectors": 6,
     "methods": 6,
     "jobs": 7,
-    "console": 9,
     "listing": 9,
     "plan": 9,
-    "cli_formats": 9.5,  # uses the console's frame
-    "cli_reproduce": 9.5,
     "cli": 10,
     "__main__": 11,
 }
 LIGHT = {
-    "cli", "cli_formats", "cli_reproduce", "console", "data", "errors", "listing", "memory", "plan",
+    "cli", "data", "errors", "listing", "memory", "plan",
     "processor", "progress", "recipe", "registry", "report", "resources", "workspace",
 }  # fmt: skip
 HEAVY = {"torch", "torchvision", "diffusers", "transformers", "anomalib", "accelerate", "peft"}

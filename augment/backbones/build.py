@@ -15,6 +15,7 @@ from augment.backbones.attention_processor import MaskedAttentionProcessor
 from augment.backbones.backbone import Backbone, quiet_libraries
 from augment.backbones.codec import PatchCodec
 from augment.backbones.weights import forget_origin
+from augment.functional.noising import PredictionType
 from augment.recipe import PretrainConfig
 
 _START, _END = "<|startoftext|>", "<|endoftext|>"
@@ -71,7 +72,21 @@ def build_backbone(
         )
         codec = PatchCodec(patch=config.patch, latent_channels=config.latent_channels)
     unet.set_attn_processor(MaskedAttentionProcessor())
-    scheduler = DDIMScheduler(
+    return Backbone(
+        name="tiny",
+        unet=unet.to(device, memory_format=torch.channels_last),
+        autoencoder=codec.to(device).requires_grad_(False),
+        text_encoder=text_encoder.to(device),
+        tokenizer=tokenizer,
+        scheduler=noise_levels("v_prediction"),
+        device=device,
+        autocast_dtype=autocast_dtype,
+    )
+
+
+def noise_levels(prediction_type: PredictionType) -> DDIMScheduler:
+    """Stable Diffusion's noise levels, which the bundled backbone has too."""
+    return DDIMScheduler(
         num_train_timesteps=1000,
         beta_start=0.00085,
         beta_end=0.012,
@@ -79,17 +94,7 @@ def build_backbone(
         clip_sample=False,
         set_alpha_to_one=False,
         steps_offset=1,
-        prediction_type="v_prediction",
-    )
-    return Backbone(
-        name="tiny",
-        unet=unet.to(device, memory_format=torch.channels_last),
-        autoencoder=codec.to(device).requires_grad_(False),
-        text_encoder=text_encoder.to(device),
-        tokenizer=tokenizer,
-        scheduler=scheduler,
-        device=device,
-        autocast_dtype=autocast_dtype,
+        prediction_type=prediction_type,
     )
 
 

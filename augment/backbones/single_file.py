@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from augment.backbones.build import noise_levels
 from augment.errors import BackboneError
 from augment.recipe import BackboneConfig
 
@@ -211,13 +212,4 @@ def _scheduler(
             f"'{path}' is of Stable Diffusion 2.x and does not say what it predicts. Add --set "
             "backbone.prediction_type=v_prediction (the 768 px models) or =epsilon (the 512 px base)."
         )
-    return DDIMScheduler(
-        num_train_timesteps=1000,
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
-        clip_sample=False,
-        set_alpha_to_one=False,
-        steps_offset=1,
-        prediction_type=kind,
-    )
+    return noise_levels(kind)

@@ -69,14 +69,6 @@ def near_duplicates_between(
     return [(int(i), int(j) - len(first)) for i, j in linked]
 
 
-def correlations(images: Sequence[Picture]) -> np.ndarray:
-    """`best_correlations` of all pairs of images: float (N, N), symmetric, in [0, 1], 1 on the diagonal."""
-    pairs = _all_pairs(len(images))
-    result = np.eye(len(images))
-    result[tuple(pairs.T)] = result[tuple(pairs.T[::-1])] = best_correlations(structures(images), pairs)
-    return result
-
-
 def _near_duplicates(every: Sequence[np.ndarray], wanted: np.ndarray, progress: Progress) -> np.ndarray:
     """Those of the wanted pairs (P, 2) that show one part.
 

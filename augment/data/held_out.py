@@ -106,6 +106,7 @@ def make_split(
         recipe: its `data` section is used.
         workspaces: generator -> where its fits and synthetic images are; the first says which defects count.
         fold: its number.
+        progress: makes progress bars.
 
     Raises:
         WorkspaceError: a synthetic image comes from a test image, or the first set is empty.

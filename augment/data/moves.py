@@ -38,12 +38,6 @@ class Move:
         grey = cv2.warpAffine(mask.astype(np.uint8) * 255, self.matrix, size, flags=cv2.INTER_LINEAR)
         return grey >= 96, cv2.warpAffine(field, self.matrix, size, flags=cv2.INTER_LINEAR)
 
-    def laid(self, mask: np.ndarray, field: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """What lies on the turned canvas, shifted to the other part."""
-        if self.offset == (0, 0):
-            return mask, field
-        return shifted(mask, self.offset), shifted(field, self.offset)
-
 
 STAY = Move()
 """Where all parts lie alike, and on textures."""
@@ -62,14 +56,3 @@ def move_between(there: np.ndarray, here: np.ndarray, flips: tuple[bool, bool]) 
     matrix = first.upright((width, height), first.length * np.clip(second.length / first.length, low, high))
     column, row = np.rint(np.array(second.centre) - (np.array([width, height]) - 1) / 2).astype(int)
     return Move(matrix, -second.angle, (int(row), int(column)), flips)
-
-
-def shifted(layer: np.ndarray, offset: tuple[int, int]) -> np.ndarray:
-    """An array (H, W, ...) shifted by (rows, columns), 0 where nothing comes to lie."""
-    result = np.zeros_like(layer)
-    to, of = [], []
-    for step, side in zip(offset, layer.shape, strict=False):
-        to.append(slice(max(step, 0), max(side + min(step, 0), 0)))
-        of.append(slice(max(-step, 0), max(side - max(step, 0), 0)))
-    result[tuple(to)] = layer[tuple(of)]
-    return result

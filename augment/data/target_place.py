@@ -16,6 +16,7 @@ from scipy import ndimage
 
 from augment.data.masks import mask_bounds, resize_mask
 from augment.data.moves import STAY, Move
+from augment.data.patches import cut_to_image, is_inside, own_places, placed
 from augment.errors import DataError
 from augment.recipe import MaskConfig
 
@@ -26,34 +27,6 @@ STILL = MaskConfig(flips=False, rotation=0.0, scale=(1.0, 1.0), translation=0.0,
 """Nothing is changed."""
 LEAST_AREA, _LARGEST_AREA = 0.6, 3.0  # of a target mask, in those of its training mask
 _WHOLE = 1024  # longer side of an image that is turned as a whole, pixels
-
-
-def target_mask(
-    training_masks: Sequence[np.ndarray],
-    shape: tuple[int, int],
-    config: MaskConfig,
-    rng: np.random.Generator,
-) -> np.ndarray:
-    """One training mask, chosen and changed at random: a new place and outline for the same kind of defect.
-
-    Mirroring and rotation are about the image's centre, so a defect of a round part's rim stays on the rim;
-    scaling and the elastic change are about the defect's own, so it stays where it is. The result is 0.6 to 3
-    times as large as the training mask (little of the defect leaves the image), without specks of fewer than
-    4 pixels unless all of it is that small. Where ten attempts fail, the training mask itself is returned.
-
-    Args:
-        training_masks: bool (h, w), none empty; resized to `shape` where they differ.
-        shape: (H, W) of the image to paint on.
-        config: how far each change may go.
-        rng: the only source of randomness; the same state gives the same mask.
-
-    Returns:
-        bool (H, W), never empty.
-
-    Raises:
-        DataError: there are no training masks.
-    """
-    return target_place(training_masks, shape, config, rng).mask
 
 
 @dataclass(frozen=True)
@@ -81,7 +54,7 @@ class TargetPlace:
     @property
     def mask(self) -> np.ndarray:
         """bool (H, W), the target mask."""
-        return _placed(self.part, np.array(self.corner), self.shape)
+        return placed(self.part, np.array(self.corner), self.shape)
 
     @property
     def field(self) -> np.ndarray:
@@ -110,25 +83,25 @@ class TargetPlace:
 
     def within(self, mask: np.ndarray) -> TargetPlace:
         """The same place with less of the target mask: bool (H, W)."""
-        return replace(self, part=_placed(mask, -np.array(self.corner), self.part.shape))
+        return replace(self, part=placed(mask, -np.array(self.corner), self.part.shape))
 
     def shifted(self, offset: tuple[int, int]) -> TargetPlace:
         """The place with all that is carried to it, shifted by (rows, columns)."""
         part, way, corner = self.part, self.way, np.array(self.corner)
         if way is None:  # what is around the defect is enough
             around, size = _turned_part(self.mask)
-            corner, part, way = _inside(
-                around, _placed(self.mask, -around, size), _own_places(around, size), self.shape
+            corner, part, way = cut_to_image(
+                around, placed(self.mask, -around, size), own_places(around, size), self.shape
             )
-        corner, part, way = _inside(corner + offset, part, way, self.shape)
+        corner, part, way = cut_to_image(corner + offset, part, way, self.shape)
         return TargetPlace(self.shape, self.chosen, (int(corner[0]), int(corner[1])), part, way)
 
     def _field(self, window: tuple[slice, slice]) -> np.ndarray:
         rows, columns = window
         start, size = (rows.start, columns.start), (rows.stop - rows.start, columns.stop - columns.start)
         if self.way is None:
-            return _own_places(start, size)
-        return _placed(self.way, np.subtract(self.corner, start), size)
+            return own_places(start, size)
+        return placed(self.way, np.subtract(self.corner, start), size)
 
 
 def target_place(
@@ -138,11 +111,23 @@ def target_place(
     rng: np.random.Generator,
     move: Move = STAY,
 ) -> TargetPlace:
-    """As `target_mask`, with the way back to the training image.
+    """One training mask, chosen and changed at random: a new place and outline for the same kind of defect.
+
+    Mirroring and rotation are about the image's centre, so a defect of a round part's rim stays on the rim;
+    scaling and the elastic change are about the defect's own, so it stays where it is. The result is 0.6 to 3
+    times as large as the training mask (little of the defect leaves the image), without specks of fewer than
+    4 pixels unless all of it is that small. Where ten attempts fail, the training mask itself is returned.
 
     Args:
+        training_masks: bool (h, w), none empty; resized to `shape` where they differ.
+        shape: (H, W) of the image to paint on.
+        config: how far each change may go.
+        rng: the only source of randomness; the same state gives the same place.
         move: from the part in the training image to the part in the image to paint on; the changes are then
             about the part's middle and along its axis, and `shape` is that of both images.
+
+    Raises:
+        DataError: there are no training masks.
     """
     if not len(training_masks):
         raise DataError("There are no training masks to make target masks from.")
@@ -173,10 +158,10 @@ def _lifted(mask: np.ndarray, move: Move) -> Layers:
     shape, matrix = mask.shape, move.matrix
     corner, size = _turned_part(mask, matrix)
     if size == shape:
-        return corner, *move.lifted(mask, _own_places(corner, size))
-    inside = _is_inside(corner, size, shape)
+        return corner, *move.lifted(mask, own_places(corner, size))
+    inside = is_inside(corner, size, shape)
     if matrix is None:
-        return corner, _placed(mask, -corner, size), _own_places(corner, size) * inside[..., None]
+        return corner, placed(mask, -corner, size), own_places(corner, size) * inside[..., None]
     ends = corner[::-1] + np.array([[0, 0], [size[1], 0], [0, size[0]], [size[1], size[0]]])
     sources = cv2.transform(ends[None].astype(float), cv2.invertAffineTransform(matrix))[0][:, ::-1]
     start = np.clip(np.floor(sources.min(axis=0)).astype(int) - 2, 0, np.array(shape) - 1)
@@ -184,7 +169,7 @@ def _lifted(mask: np.ndarray, move: Move) -> Layers:
     there = np.array(matrix, dtype=float)
     there[:, 2] += there[:, :2] @ start[::-1] - corner[::-1]
     grey = mask[start[0] : stop[0], start[1] : stop[1]].astype(np.uint8) * 255
-    field = _own_places(start, (int(stop[0] - start[0]), int(stop[1] - start[1])))
+    field = own_places(start, (int(stop[0] - start[0]), int(stop[1] - start[1])))
     grey, field = (cv2.warpAffine(layer, there, size[::-1]) for layer in (grey, field))
     return corner, (grey >= 96) & inside, field * inside[..., None]
 
@@ -204,19 +189,19 @@ def _changed(
     middle = (np.array(shape) - 1) / 2 - corner  # of the canvas; a shift makes it what is turned about
     mask, field, turned = _transformed(mask, field, turns, rng, middle)
     corner = corner + np.rint(middle - turned).astype(int)
-    corner, mask, field = _inside(corner, mask, field, shape)
-    corner, mask, field = _inside(corner + move.offset, mask, field, shape)
+    corner, mask, field = cut_to_image(corner, mask, field, shape)
+    corner, mask, field = cut_to_image(corner + move.offset, mask, field, shape)
     if not mask.any():
         return corner, mask, field
     side, start = _surroundings(mask)
-    patches = (_placed(layer, -start, (side, side)) for layer in (mask, field))
+    patches = (placed(layer, -start, (side, side)) for layer in (mask, field))
     steps = [A.Affine(scale=config.scale, keep_ratio=True, p=1)]
     if config.elastic > 0:
         steps.append(A.GridDistortion(num_steps=4, distort_limit=0.4 * config.elastic, p=1))
     mask, field, _ = _transformed(*patches, steps, rng)
     reach = config.translation * np.array(shape)
     corner = corner + start + np.rint(rng.uniform(-reach, reach)).astype(int)
-    return _inside(corner, mask, field, shape)
+    return cut_to_image(corner, mask, field, shape)
 
 
 def _turned_part(mask: np.ndarray, matrix: np.ndarray | None = None) -> tuple[np.ndarray, tuple[int, int]]:
@@ -239,30 +224,6 @@ def _turned_part(mask: np.ndarray, matrix: np.ndarray | None = None) -> tuple[np
     if side >= min(mask.shape):
         return np.zeros(2, int), mask.shape
     return (low + high - side) // 2, (side, side)
-
-
-def _is_inside(corner: np.ndarray, size: tuple[int, int], shape: tuple[int, int]) -> np.ndarray:
-    """bool (h, w): which pixels of a part lie in the image."""
-    rows, columns = (start + np.arange(length) for start, length in zip(corner, size, strict=True))
-    return ((rows >= 0) & (rows < shape[0]))[:, None] & (columns >= 0) & (columns < shape[1])
-
-
-def _inside(
-    corner: np.ndarray, mask: np.ndarray, field: np.ndarray, shape: tuple[int, int]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A part of an image without what sticks out of it; one empty pixel where all of it does."""
-    start, stop = np.maximum(corner, 0), np.minimum(corner + mask.shape, shape)
-    if (start >= stop).any():
-        return np.zeros(2, int), np.zeros((1, 1), bool), np.zeros((1, 1, 3), np.float32)
-    rows, columns = (slice(*pair) for pair in zip(start - corner, stop - corner, strict=True))
-    return start, mask[rows, columns], field[rows, columns]
-
-
-def _own_places(corner: Sequence[int], size: tuple[int, int]) -> np.ndarray:
-    """float32 (h, w, 3), `(x, y, 1)`: each pixel of a part of an image comes from its own place."""
-    rows, columns = (start + np.arange(length) for start, length in zip(corner, size, strict=True))
-    x, y = np.meshgrid(columns.astype(np.float32), rows.astype(np.float32))
-    return np.stack([x, y, np.ones_like(x)], axis=2)
 
 
 def _transformed(
@@ -297,17 +258,6 @@ def _surroundings(mask: np.ndarray) -> tuple[int, np.ndarray]:
     low, high = mask_bounds(mask)
     side = max(3 * int((high - low).max()) // 2, 8)
     return side, (low + high - side) // 2
-
-
-def _placed(patch: np.ndarray, corner: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """A canvas of `shape`, zero but for `patch` at `corner` (top, left), which is cut where it sticks out."""
-    canvas = np.zeros((*shape, *patch.shape[2:]), dtype=patch.dtype)
-    start = np.maximum(corner, 0)
-    stop = np.maximum(np.minimum(corner + patch.shape[:2], shape), start)
-    (top, left), (bottom, right) = start, stop
-    inside = patch[top - corner[0] : bottom - corner[0], left - corner[1] : right - corner[1]]
-    canvas[top:bottom, left:right] = inside
-    return canvas
 
 
 def _without_specks(mask: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ def farthest_points(points: Tensor, count: int, first: int, progress: Progress) 
         points: (N, D) float.
         count: of the points to choose, 1 to N.
         first: index of the one to start from.
+        progress: makes a progress bar.
 
     Source: Sener and Savarese, "Active Learning for Convolutional Neural Networks", ICLR 2018.
     """

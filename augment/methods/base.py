@@ -100,6 +100,21 @@ class Method(Protocol):
         """
 
 
+class Untrained:
+    """The start of a method that learns nothing: the defect's name and images do not count."""
+
+    trainable = False
+
+    def __init__(
+        self, backbone: Backbone, category: str, defect: str, fit: FitConfig, synthesize: SynthesizeConfig
+    ) -> None:
+        self.backbone, self.synthesize = backbone, synthesize
+
+    def loss(self, batch: TrainingBatch, generator: torch.Generator) -> Tensor:
+        """0, with a gradient of 0 for the backbone's weights."""
+        return 0 * sum(parameter.sum() for parameter in self.backbone.unet.parameters())
+
+
 def parts(size: int, rows: int) -> Iterator[slice]:
     """A batch of `size` rows in slices of at most `rows`; 0: in one."""
     step = rows or max(1, size)

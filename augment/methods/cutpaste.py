@@ -17,29 +17,16 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.transforms import functional as transforms
 
-from augment.backbones.backbone import Backbone
 from augment.functional.masks import difference_evidence, or_target, refine_mask
-from augment.methods.base import Generated, TrainingBatch
-from augment.recipe import FitConfig, SynthesizeConfig
+from augment.methods.base import Generated, Untrained
 
 _ROTATION = 45.0  # degrees, either way
 _JITTER = 0.1
 _DISTANCE = (0.25, 0.75)  # from where the piece is cut to where it is pasted, as a share of the window's side
 
 
-class CutPaste:
-    """CutPaste with given masks; it learns nothing, so the defect's name and images do not count."""
-
-    trainable = False
-
-    def __init__(
-        self, backbone: Backbone, category: str, defect: str, fit: FitConfig, synthesize: SynthesizeConfig
-    ) -> None:
-        self.backbone, self.synthesize = backbone, synthesize
-
-    def loss(self, batch: TrainingBatch, generator: torch.Generator) -> Tensor:
-        """0, with a gradient of 0 for the backbone's weights."""
-        return 0 * sum(parameter.sum() for parameter in self.backbone.unet.parameters())
+class CutPaste(Untrained):
+    """CutPaste with given masks."""
 
     @torch.no_grad()
     def generate(

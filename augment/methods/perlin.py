@@ -19,10 +19,8 @@ import torch
 from torch import Tensor
 from torchvision.transforms import functional as transforms
 
-from augment.backbones.backbone import Backbone
 from augment.functional.masks import difference_evidence, or_target, refine_mask
-from augment.methods.base import Generated, TrainingBatch
-from augment.recipe import FitConfig, SynthesizeConfig
+from augment.methods.base import Generated, Untrained
 from augment.render import surfaces
 from augment.render.noise import perlin_noise
 from augment.render.optics import Light
@@ -47,19 +45,8 @@ _SURFACES = (
 )
 
 
-class Perlin:
-    """Perlin-shaped foreign texture; it learns nothing, so the defect's name and images do not count."""
-
-    trainable = False
-
-    def __init__(
-        self, backbone: Backbone, category: str, defect: str, fit: FitConfig, synthesize: SynthesizeConfig
-    ) -> None:
-        self.backbone, self.synthesize = backbone, synthesize
-
-    def loss(self, batch: TrainingBatch, generator: torch.Generator) -> Tensor:
-        """0, with a gradient of 0 for the backbone's weights."""
-        return 0 * sum(parameter.sum() for parameter in self.backbone.unet.parameters())
+class Perlin(Untrained):
+    """Perlin-shaped foreign texture."""
 
     @torch.no_grad()
     def generate(

@@ -75,6 +75,12 @@ def data_uri(picture: Image.Image, quality: int = 82) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
+def size_within(shape: tuple[int, ...], side: int) -> tuple[int, int]:
+    """(width, height) of an image of `shape` (H, W, ...) when its longer side is `side` pixels."""
+    scale = side / max(shape[:2])
+    return max(1, round(shape[1] * scale)), max(1, round(shape[0] * scale))
+
+
 def shrink(array: np.ndarray, width: int, height: int) -> Image.Image:
     """A uint8 image (H, W) or (H, W, 3) as RGB of the given size."""
     image = Image.fromarray(array).convert("RGB")
@@ -98,6 +104,11 @@ def overlay(image: Image.Image, mask: Image.Image, colour: tuple[int, int, int])
     tint = mask.point(lambda value: value * 3 // 10)
     flat = Image.new("RGB", image.size, colour)
     return Image.composite(flat, Image.composite(flat, image, tint), outline)
+
+
+def paste_into_cell(sheet: Image.Image, picture: Image.Image, left: int, top: int, side: int) -> None:
+    """Put a picture into the middle of a square of a sheet."""
+    sheet.paste(picture, (left + (side - picture.width) // 2, top + (side - picture.height) // 2))
 
 
 def defect_view(mask: np.ndarray) -> tuple[tuple[slice, slice], float]:

@@ -15,9 +15,11 @@ from augment.report.drawing import (
     TARGET_COLOUR,
     fit_text,
     overlay,
+    paste_into_cell,
     save_picture,
     shrink,
     shrink_mask,
+    size_within,
     write,
 )
 
@@ -46,13 +48,11 @@ def foreground_sheet(
     draw = ImageDraw.Draw(sheet)
     write(draw, (_MARGIN, _HEADER / 2), fit_text(caption, 14, width - 2 * _MARGIN), 14, MUTED)
     for number, (image, mask) in enumerate(pairs):
-        height, wide = mask.shape
-        scale = _CELL / max(height, wide)
-        size = max(1, round(wide * scale)), max(1, round(height * scale))
+        size = size_within(mask.shape, _CELL)
         cell = shrink(image, *size)
         if not mask.all():
             cell = overlay(cell, shrink_mask(mask, *size), TARGET_COLOUR)
         line, column = divmod(number, across)
         left, top = _MARGIN + column * (_CELL + _GAP), _HEADER + line * (_CELL + _GAP)
-        sheet.paste(cell, (left + (_CELL - cell.width) // 2, top + (_CELL - cell.height) // 2))
+        paste_into_cell(sheet, cell, left, top, _CELL)
     return save_picture(sheet, path)

@@ -15,9 +15,11 @@ from augment.report.drawing import (
     TARGET_COLOUR,
     fit_text,
     overlay,
+    paste_into_cell,
     save_picture,
     shrink,
     shrink_mask,
+    size_within,
     write,
 )
 
@@ -59,16 +61,14 @@ def map_sheet(rows: Sequence[Mapping[str, Any]], path: Path) -> Path:
         )
     for line, row in enumerate(rows):
         top = _MARGIN // 2 + _HEADER + line * (_CELL + _CAPTION + _GAP)
-        scale = _CELL / max(row["image"].shape[:2])
-        size = max(1, round(row["image"].shape[1] * scale)), max(1, round(row["image"].shape[0] * scale))
+        size = size_within(row["image"].shape, _CELL)
         image = shrink(row["image"], *size)
         cells = [image, overlay(image, shrink_mask(row["mask"], *size), TARGET_COLOUR)]
         for name in columns:
             heat = Image.fromarray(coloured(row["maps"][name], *ranges[name]))
             cells.append(heat.resize(size, Image.Resampling.BILINEAR))
         for place, cell in enumerate(cells):
-            x = _MARGIN + place * (_CELL + _GAP)
-            sheet.paste(cell, (x + (_CELL - cell.width) // 2, top + (_CELL - cell.height) // 2))
+            paste_into_cell(sheet, cell, _MARGIN + place * (_CELL + _GAP), top, _CELL)
         caption = f"{row['kind']}: {row['caption']}" if "kind" in row else row["caption"]
         caption = fit_text(caption, 13, width - 2 * _MARGIN)
         write(draw, (_MARGIN, top + _CELL + _CAPTION / 2), caption, 13, MUTED)

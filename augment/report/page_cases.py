@@ -7,7 +7,7 @@ from typing import Any
 
 from PIL import Image
 
-from augment.report.drawing import TARGET_COLOUR, data_uri, overlay, shrink, shrink_mask
+from augment.report.drawing import TARGET_COLOUR, data_uri, overlay, shrink, shrink_mask, size_within
 from augment.report.maps import coloured, score_range
 from augment.report.markup import Markup, element
 
@@ -82,10 +82,9 @@ def _encode(cases: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[
 def _pictures(
     case: Mapping[str, Any], ranges: Mapping[str, tuple[float, float]], side: int
 ) -> list[str | None]:
-    height, width = case["image"].shape[:2]
-    scale = min(1.0, side / max(height, width))
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    image = shrink(case["image"], *size)
+    image = case["image"]
+    size = size_within(image.shape, min(side, max(image.shape[:2])))
+    image = shrink(image, *size)
     pictures = [image, overlay(image, shrink_mask(case["mask"], *size), TARGET_COLOUR)]
     found = [data_uri(picture) for picture in pictures]
     for column, limits in ranges.items():

@@ -24,9 +24,11 @@ from augment.report.drawing import (
     defect_view,
     fit_text,
     overlay,
+    paste_into_cell,
     save_picture,
     shrink,
     shrink_mask,
+    size_within,
     text_width,
     write,
 )
@@ -76,8 +78,7 @@ def contact_sheet(
         top = _MARGIN // 2 + _HEADER + line * (_CELL + _CAPTION + _GAP)
         box, zoom = defect_view(row["target"] | row["refined"])
         for column, cell in enumerate(_cells(row, box)):
-            x = left + column * (_CELL + _GAP)
-            sheet.paste(cell, (x + (_CELL - cell.width) // 2, top + (_CELL - cell.height) // 2))
+            paste_into_cell(sheet, cell, left + column * (_CELL + _GAP), top, _CELL)
         note = f"{caption}  ({zoom:.1f}x enlarged)" if zoom > 1 else caption
         write(draw, (left, top + _CELL + _CAPTION / 2), fit_text(note, 13, block_width), 13, MUTED)
     return save_picture(sheet, path)
@@ -85,9 +86,7 @@ def contact_sheet(
 
 def _cells(row: Mapping[str, np.ndarray], box: tuple[slice, slice]) -> list[Image.Image]:
     """The four pictures of a row, each at most a cell large."""
-    height, width = row["target"][box].shape
-    scale = _CELL / max(height, width)
-    size = max(1, round(width * scale)), max(1, round(height * scale))
+    size = size_within(row["target"][box].shape, _CELL)
     source, result = (shrink(row[name][box], *size) for name in ("source", "result"))
     target, refined = (shrink_mask(row[name][box], *size) for name in ("target", "refined"))
     return [

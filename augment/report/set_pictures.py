@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from augment.report.drawing import data_uri, defect_view, shrink
+from augment.report.drawing import data_uri, defect_view, shrink, size_within
 
 _SIDES = (900, 720, 600, 480)
 _BUDGET = 48_000_000  # bytes of all full pictures as base64
@@ -116,15 +116,11 @@ def measures(image: np.ndarray, mask: np.ndarray) -> dict[str, Any]:
     mask) and `place` (float (h, w), at most 24 cells a side, share of each under the mask).
     """
     grey = image if image.ndim == 2 else image.mean(axis=2)
-    scale = 24 / max(mask.shape)
-    size = max(1, round(mask.shape[1] * scale)), max(1, round(mask.shape[0] * scale))
-    place = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    place = cv2.resize(mask.astype(np.float32), size_within(mask.shape, 24), interpolation=cv2.INTER_AREA)
     inside = grey[mask]
     brightness = float(inside.mean()) if inside.size else float("nan")
     return {"area": float(mask.mean()), "brightness": brightness, "place": place}
 
 
 def _shrunk(image: np.ndarray, side: int) -> Image.Image:
-    height, width = image.shape[:2]
-    scale = min(1.0, side / max(height, width))
-    return shrink(image, max(1, round(width * scale)), max(1, round(height * scale)))
+    return shrink(image, *size_within(image.shape, min(side, max(image.shape[:2]))))

@@ -158,11 +158,6 @@ def _shorten(text: str, length: int) -> str:
     return text if len(text) <= length else f"{text[: (keep + 1) // 2]}…{text[len(text) - keep // 2 :]}"
 
 
-def format_table(frame: pd.DataFrame) -> str:
-    """A frame as `format_rows`; the index is not printed."""
-    return format_rows(frame.to_dict("records"))
-
-
 def format_rows(rows: Sequence[Mapping[str, Any]]) -> str:
     """Rows of equal keys as aligned text: words to the left, numbers to the right, "-" for None and NaN.
 

@@ -13,13 +13,17 @@ from augment.data.masks import (
     read_mask_folder,
     resize_mask,
 )
-from augment.data.target_place import target_mask, target_place
+from augment.data.target_place import target_place
 from augment.errors import DataError
 from augment.recipe import MaskConfig
 
 CONFIG = MaskConfig()
 STILL = MaskConfig(flips=False, rotation=0.0, scale=(1.0, 1.0), translation=0.0, elastic=0.0)
 EIGHT = np.ones((3, 3))
+
+
+def target_mask(*arguments) -> np.ndarray:
+    return target_place(*arguments).mask
 
 
 def shapes() -> dict[str, np.ndarray]:
@@ -208,7 +212,6 @@ def test_the_training_image_moves_with_its_mask(seed):
     training[mask] = (250, 20, 20)
     image = np.full((96, 128, 3), 90, np.uint8)
     place = target_place([mask], mask.shape, CONFIG, np.random.default_rng(seed))
-    assert np.array_equal(place.mask, target_mask([mask], mask.shape, CONFIG, np.random.default_rng(seed)))
     red = place.moved(training, image)[..., 0] > 170
     assert (red & place.mask).sum() / (red | place.mask).sum() > 0.9
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from augment.data.moves import STAY, move_between, shifted
+from augment.data.moves import STAY, move_between
 from augment.data.poses import agreement
 from augment.data.target_place import STILL, target_place
 
@@ -47,10 +47,3 @@ def test_staying_changes_nothing():
     rng = np.random.default_rng
     before = target_place([HEAD], HEAD.shape, STILL, rng(3))
     assert np.array_equal(target_place([HEAD], HEAD.shape, STILL, rng(3), STAY).mask, before.mask)
-
-
-def test_shifted():
-    layer = np.arange(12).reshape(3, 4)
-    assert np.array_equal(shifted(layer, (1, -2)), [[0, 0, 0, 0], [2, 3, 0, 0], [6, 7, 0, 0]])
-    assert not shifted(layer, (5, 0)).any() and not shifted(layer, (0, -4)).any()
-    assert np.array_equal(shifted(layer, (0, 0)), layer)

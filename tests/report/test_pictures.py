@@ -15,7 +15,7 @@ from augment.report.drawing import (
     text_width,
 )
 from augment.report.pictures import benchmark_picture, contact_sheet, loss_curve
-from augment.report.tables import format_table
+from augment.report.tables import format_rows
 
 SCORES = ["image_auroc", "image_ap", "image_f1", "pixel_auroc", "pixel_ap", "pixel_f1", "pixel_aupro"]
 
@@ -121,7 +121,7 @@ def test_long_text_is_shortened_in_the_middle():
 
 def test_a_table_aligns_words_left_and_numbers_right():
     frame = pd.DataFrame({"category": ["a", "bottle"], "ap": [0.5, float("nan")], "n": [3, 100]})
-    assert format_table(frame).splitlines() == [
+    assert format_rows(frame.to_dict("records")).splitlines() == [
         "category      ap    n",
         "--------  ------  ---",
         "a         0.5000    3",

@@ -60,7 +60,7 @@ def read(source: Path, options: ReadOptions) -> Reading:
                 continue
             used.add(text)
             try:
-                labels = _labels(text, image_size(image), names, options, reading)
+                labels = _labels(text, image_size(image), names, options)
             except DataError as error:
                 reading.problems.append(str(error))
                 continue
@@ -140,9 +140,7 @@ def _looks_like_labels(path: Path) -> bool:
         return False
 
 
-def _labels(
-    path: Path, size: Size, names: dict[int, str] | None, options: ReadOptions, reading: Reading
-) -> list[Label]:
+def _labels(path: Path, size: Size, names: dict[int, str] | None, options: ReadOptions) -> list[Label]:
     """Raises a DataError that names the file and line."""
     labels = []
     for number, line in enumerate(_lines(path), start=1):

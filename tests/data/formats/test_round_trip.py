@@ -160,7 +160,7 @@ def decode_brush(data: list[int]) -> np.ndarray:
 
 
 def test_every_format_is_offered_by_the_command_line():
-    from augment.cli_formats import export, import_
+    from augment.cli.formats import export, import_
 
     offered = {p.name: list(p.type.choices) for c in (import_, export) for p in c.params if p.name == "form"}
     assert offered == {"form": list(WRITERS)}

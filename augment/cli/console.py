@@ -15,7 +15,7 @@ import click
 
 from augment.errors import AugmentError
 
-_META = "augment.console"
+_META = "augment.cli.console"
 
 
 class GroupedOption(click.Option):
@@ -52,8 +52,6 @@ class Command(click.Command):
 
 class Commands(click.Group):
     """Turns the user's errors into one line and exit code 1, and Ctrl-C into 130."""
-
-    command_class = Command
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
@@ -112,6 +110,11 @@ class Console:
             text = json.dumps(value, indent=2, ensure_ascii=False, default=json_default)
         if text:
             click.echo(text)
+
+
+def command(name: str | None = None, *, examples: str) -> Callable:
+    """A command with grouped options and examples as a decorator."""
+    return click.command(name, cls=Command, examples=examples)
 
 
 def option(heading: str, *names: str, **settings: Any) -> Callable:

@@ -7,19 +7,17 @@ from pathlib import Path
 
 import click
 
-from augment.console import Command, Console, option, output_options
+from augment.cli import options
+from augment.cli.console import Console, command, option, output_options
 
-_folder = click.Path(file_okay=False, path_type=Path)
 
-
-@click.command(
+@command(
     "import",
-    cls=Command,
     examples="augment import labels/instances.json parts --from coco --images photos --category washer\n"
     "augment import yolo-export parts --from yolo && augment check parts/yolo-export",
 )
 @click.argument("source", type=click.Path(path_type=Path))
-@click.argument("target", type=_folder)
+@click.argument("target", type=options.FOLDER)
 @option(
     "Data",
     "--from",
@@ -31,7 +29,7 @@ _folder = click.Path(file_okay=False, path_type=Path)
 @option(
     "Data",
     "--images",
-    type=_folder,
+    type=options.FOLDER,
     help="Folder of the images. [default: with the labels]",
     show_default=False,
 )
@@ -124,21 +122,13 @@ def import_(
         console.say(note)
 
 
-@click.command(
-    cls=Command,
+@command(
     examples="augment export augment-runs/synthetic/mvtec/bottle/fold0 bottle-coco --to coco\n"
     "augment export mvtec/bottle bottle-yolo --to yolo --no-good",
 )
 @click.argument("source", metavar="DATASET/CATEGORY[/DEFECT]")
-@click.argument("output", type=_folder)
-@option(
-    "Data",
-    "--data-root",
-    type=_folder,
-    envvar="AUGMENT_DATA",
-    show_envvar=True,
-    help="Folder in which a relative path or a card's dataset is looked for.",
-)
+@click.argument("output", type=options.FOLDER)
+@options.data_root_option("Folder in which a relative path or a card's dataset is looked for.")
 @option(
     "Data",
     "--to",

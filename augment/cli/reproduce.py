@@ -1,4 +1,4 @@
-"""The command that makes an image of a synthetic set again."""
+"""The command that makes an image of a synthetic set again: `augment reproduce`."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
-from augment.console import Command, Console, option, output_options
+from augment.cli import options
+from augment.cli.console import Console, command, option, output_options
 
 
-@click.command(
-    cls=Command,
+@command(
     examples="augment reproduce augment-runs/synthetic/mvtec/bottle/fold0/manifest.jsonl:7\n"
     "augment reproduce augment-runs/synthetic/mvtec/bottle/fold0/manifest.jsonl:contamination/0006 -o again",
 )
@@ -20,7 +20,7 @@ from augment.console import Command, Console, option, output_options
     "Output",
     "--out",
     "-o",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=options.FOLDER,
     metavar="FOLDER",
     help="Write the image and its mask there.",
 )
@@ -28,7 +28,7 @@ from augment.console import Command, Console, option, output_options
 @option(
     "Run",
     "--dtype",
-    type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
+    type=options.DTYPES,
     default=None,
     help="Number format of the model. [default: as it was painted]",
 )
