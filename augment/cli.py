@@ -82,6 +82,11 @@ _full_frame = option(
     "Settings", "--full-frame", is_flag=True,
     help="Work on whole images, not on windows around the defect: for logical anomalies.",
 )  # fmt: skip
+_together = option(
+    "Settings", "--together/--no-together", default=None, show_default=False,
+    help="One model for all the chosen defects of a category, fit.steps steps for each of them, in place of a "
+    "model each. [default: the recipe's; to paint: the fit that is there]",
+)  # fmt: skip
 _memory = option(
     "Run", "--memory", type=click.Choice(["auto", "8gb", "12gb", "24gb", "max"]), default=None,
     help="Room on the GPU for a Stable Diffusion; auto: what the card has. Smaller is slower, not worse, but "
@@ -116,6 +121,7 @@ def main() -> None:
 @_workspace
 @_fold_option(["0", "1", "all"], "0", "Which part of the images to learn from; all: hold none out.")
 @_settings
+@_together
 @_full_frame
 @_seed
 @_devices
@@ -131,6 +137,7 @@ def fit(
     fold: int | str,
     recipe: str | None,
     overrides: tuple[str, ...],
+    together: bool | None,
     full_frame: bool,
     seed: int,
     device: str,
@@ -154,12 +161,12 @@ def fit(
     store = Workspace(workspace)
     found = resolve_targets(targets, data_root)
     overrides += ("window.full_frame=true",) * full_frame
-    overrides += _in_mode(memory)
+    overrides += _in_one_fit(together) + _in_mode(memory)
     job = Job(tuple(found), fold, _load_recipe(recipe, overrides, device, console))
     if dry_run:
         from augment.backbones.memory import settle_memory
 
-        folders = [store.fit_folder(target.key, fold) for target in found]
+        folders = [store.fit_folder(target.key, fold, job.recipe.fit.together) for target in found]
         rows, settled = job.describe(folders, make_progress(console.quiet)), settle_memory(job.recipe, device)
         _print_plan(console, [(rows, settled)], ("backbone", "window", "data", "adapt", "fit", "memory"))
         return
@@ -203,6 +210,7 @@ def fit(
     callback=_limits,
     help="How many defects an image gets, drawn for each. [default: the recipe's, 1]",
 )
+@_together
 @_full_frame
 @_seed
 @_devices
@@ -244,6 +252,7 @@ def synthesize(
     recipe: str | None,
     overrides: tuple[str, ...],
     defects_per_image: tuple[int, int] | None,
+    together: bool | None,
     full_frame: bool,
     seed: int,
     device: str,
@@ -272,7 +281,7 @@ def synthesize(
     store = Workspace(workspace)
     if defects_per_image is not None:
         overrides += (f"synthesize.defects_per_image={list(defects_per_image)}",)
-    overrides += ("window.full_frame=true",) * full_frame
+    overrides += ("window.full_frame=true",) * full_frame + _in_one_fit(together)
     jobs = plan_synthesis(targets, data_root, store, fold, recipe, overrides)
     if is_filtered is not None:
         overrides = (*overrides, f"synthesize.filter.enabled={json.dumps(is_filtered)}")
@@ -637,6 +646,11 @@ def _load_recipe(name: str | None, overrides: tuple[str, ...], device: str, cons
         name, line = choose_recipe_name(device)
         console.say(line)
     return load_recipe(name, overrides)
+
+
+def _in_one_fit(together: bool | None) -> tuple[str, ...]:
+    """--together as an override, or none."""
+    return () if together is None else (f"fit.together={json.dumps(together)}",)
 
 
 def _in_mode(memory: str | None) -> tuple[str, ...]:
