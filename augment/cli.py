@@ -84,7 +84,7 @@ _full_frame = option(
 )  # fmt: skip
 _together = option(
     "Settings", "--together/--no-together", default=None, show_default=False,
-    help="One model for all the chosen defects of a category, fit.steps steps for each of them, in place of a "
+    help="One model for all the chosen defects of a category, with fit.steps steps for each, in place of one "
     "model each. [default: the recipe's; to paint: the fit that is there]",
 )  # fmt: skip
 _memory = option(

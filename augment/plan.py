@@ -119,8 +119,8 @@ def _refuse_two_fits(chosen: Sequence[tuple[Target, RunInfo]]) -> None:
         if other is not info:
             own, joint = sorted((other, info), key=lambda each: each.together)
             raise WorkspaceError(
-                f"{target.key} is fitted twice for {fold_name(info.fold)}: on its own, {own.folder}, and in the "
-                f"fit of {joint_name(joint.defects)}, {joint.folder}. Say which paints it: --no-together or "
+                f"{target.key} is fitted twice for {fold_name(info.fold)}: on its own, {own.folder}, and as "
+                f"{joint_name(joint.defects)}, {joint.folder}. Say which is to paint it: --no-together or "
                 "--together."
             )
 
