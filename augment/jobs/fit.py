@@ -223,6 +223,7 @@ def _fit_one(
         _preview(shown, recipe, run.folder / "sheet.png", seed)
         run.finish(seconds=0.0, steps=0, loss=0.0)
         return
+    _refuse_same_prompts(lesson, backbone, config.defect_prompt)
     normals = normal_samples(category, recipe, seed)
     references = References(normals if backbone.fills_holes else ())
     windows = [
@@ -250,6 +251,21 @@ def _fit_one(
     if config.tuning != "full":
         detach_adapter(unet)
     finish_run(run, trainer, seconds)
+
+
+def _refuse_same_prompts(lesson: Lesson, backbone: Backbone, prompt: str) -> None:
+    """Raise if the model would see two of the types under one prompt."""
+    words = [lesson.category.defect_words[defect] for defect in lesson.defects]
+    texts = [prompt.format(category=lesson.category.words, defect=each) for each in words]
+    seen: dict[tuple[int, ...], str] = {}
+    for defect, read in zip(lesson.defects, backbone.encode_prompts(texts), strict=True):
+        other = seen.setdefault(tuple(read.token_ids.tolist()), defect)
+        if other != defect:
+            raise RecipeError(
+                f"The prompts of {other} and {defect} of {lesson.category.key} are the same to the model, so "
+                "one fit cannot tell them apart. Change fit.defect_prompt or their words in the data set's "
+                "card, or fit each on its own."
+            )
 
 
 def _preview(shown: Sequence[tuple[Target, Fold, Method]], recipe: Recipe, path: Path, seed: int) -> None:

@@ -21,7 +21,7 @@ from augment.data.images import file_sha256
 from augment.data.layouts import read_category
 from augment.data.references import References
 from augment.data.sample import Target
-from augment.errors import TargetError, WorkspaceError
+from augment.errors import RecipeError, TargetError, WorkspaceError
 from augment.jobs.baselines import paint_baseline
 from augment.jobs.fit import fit
 from augment.jobs.lessons import lessons_of, normal_samples, type_of_step
@@ -217,6 +217,14 @@ def test_other_types_are_refused_in_one_line(small_category, recipe, tmp_path):
         synthesize(targets(small_category, "scratch"), 1, recipe(), workspace, **OPTIONS)
     with pytest.raises(TargetError, match=r"spot is not fitted .*with --set fit\.together=true"):
         synthesize(targets(small_category, "spot"), 1, recipe(together=False), workspace, **OPTIONS)
+
+
+def test_types_under_one_prompt_are_refused(small_category, recipe, tmp_path):
+    settings = recipe("fit.defect_prompt=a photo of a damaged {category}")
+    with pytest.raises(RecipeError, match="prompts of scratch and spot of parts/washer are the same"):
+        fit(targets(small_category), settings, Workspace(tmp_path), **OPTIONS)
+    (result,) = fit(targets(small_category, "spot"), settings, Workspace(tmp_path), force=True, **OPTIONS)
+    assert result.steps == 3
 
 
 def test_one_process_at_a_time_works_on_it(small_category, recipe, tmp_path):
