@@ -13,7 +13,15 @@ from augment.data.targets import resolve_categories, resolve_targets
 from augment.errors import DataError, WorkspaceError
 from augment.progress import Progress, no_progress
 from augment.recipe import Recipe, load_recipe
-from augment.workspace import Run, RunInfo, Workspace, fold_name, read_drop_list
+from augment.workspace import (
+    Run,
+    RunInfo,
+    Workspace,
+    fitted_defects,
+    fold_name,
+    joint_name,
+    read_drop_list,
+)
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,9 @@ def plan_synthesis(
 ) -> list[Job]:
     """What `synthesize` will do with what is fitted in the workspace.
 
+    A target that is fitted on its own and together with others is painted with the fit that the settings ask
+    for (`fit.together`).
+
     Args:
         patterns: targets; none = all that is fitted.
         data_root: where relative patterns are looked for.
@@ -63,22 +74,27 @@ def plan_synthesis(
         overrides: `key=value` settings on top of it.
 
     Raises:
-        WorkspaceError: nothing (of what is named) is fitted.
+        WorkspaceError: nothing (of what is named) is fitted, or a target in both ways and none is asked for.
     """
-    fits = _finished(workspace, "fit", fold)
+    together = _together(recipe_name, overrides)
+    fits = [info for info in _finished(workspace, "fit", fold) if together in (None, info.together)]
+    how = {None: "", True: " together", False: " on its own"}[together] + _of_fold(fold)
     if patterns:
         named = {target.key: target for target in resolve_targets(patterns, data_root)}
-        chosen = [(named[info.key], info) for info in fits if info.key in named]
-        missing = f"None of {', '.join(named)} is fitted{_of_fold(fold)}"
+        keys = [(info, f"{info.category_key}/{defect}") for info in fits for defect in info.defects]
+        chosen = [(named[key], info) for info, key in keys if key in named]
+        missing = f"None of {', '.join(named)} is fitted{how}"
     else:
-        chosen = [(_target_of(info), info) for info in fits]
-        missing = f"Nothing is fitted{_of_fold(fold)}"
+        chosen = [(target, info) for info in fits for target in _targets_of(info)]
+        missing = f"Nothing is fitted{how}"
     if not chosen:
-        example = " ".join(patterns) or "DATASET/CATEGORY/DEFECT"
+        example = (" ".join(patterns) or "DATASET/CATEGORY/DEFECT") + " --together" * bool(together)
         raise WorkspaceError(f"{missing} in {workspace.root}. Run `augment fit {example}` first.")
+    _refuse_two_fits(chosen)
     jobs: list[Job] = []
     for target, info in chosen:
         recipe = load_recipe(recipe_name or str(info.folder / "recipe.yaml"), overrides)
+        recipe = replace(recipe, fit=replace(recipe.fit, together=info.together))
         for number, job in enumerate(jobs):
             if (job.fold, job.recipe) == (info.fold, recipe):
                 jobs[number] = replace(job, targets=(*job.targets, target))
@@ -86,6 +102,27 @@ def plan_synthesis(
         else:
             jobs.append(Job((target,), info.fold, recipe))
     return jobs
+
+
+def _together(recipe_name: str | None, overrides: Sequence[str]) -> bool | None:
+    """Which fits the settings ask for: those of several types, those of one; None: whichever there are."""
+    asked = load_recipe(recipe_name or "tiny", overrides).fit.together
+    said = any(override.partition("=")[0].strip() == "fit.together" for override in overrides)
+    return asked if asked or said else None
+
+
+def _refuse_two_fits(chosen: Sequence[tuple[Target, RunInfo]]) -> None:
+    """Raise if a target would be painted with two fits of one fold."""
+    there: dict[tuple[str, int | str | None], RunInfo] = {}
+    for target, info in chosen:
+        other = there.setdefault((target.key, info.fold), info)
+        if other is not info:
+            own, joint = sorted((other, info), key=lambda each: each.together)
+            raise WorkspaceError(
+                f"{target.key} is fitted twice for {fold_name(info.fold)}: on its own, {own.folder}, and as "
+                f"{joint_name(joint.defects)}, {joint.folder}. Say which is to paint it: --no-together or "
+                "--together."
+            )
 
 
 def plan_drops(path: Path | None, jobs: Sequence[Job], workspace: Workspace) -> list[list[str]]:
@@ -138,7 +175,7 @@ def plan_benchmark(
         categories = resolve_categories(patterns, data_root)
     else:
         fits = _finished(workspace, "fit", None)
-        roots = {info.key.rpartition("/")[0]: Run.find(info.folder).info()["root"] for info in fits}
+        roots = {info.category_key: Run.find(info.folder).info()["root"] for info in fits}
         keys = dict.fromkeys(info.key for info in sets if info.key in roots)
         categories = resolve_categories([roots[key] for key in keys], None)
     wanted = {category.key for category in categories}
@@ -205,12 +242,12 @@ def _of_fold(fold: int | str | None) -> str:
     return "" if fold is None else f" for {fold_name(fold)}"
 
 
-def _target_of(info: RunInfo) -> Target:
-    """The target a fit has learnt, found again where its images were."""
+def _targets_of(info: RunInfo) -> list[Target]:
+    """The targets a fit has learnt, found again where their images were."""
     record = Run.find(info.folder).info()
     if not Path(record["root"]).is_dir():
         raise DataError(
             f"The images of {info.key} are not at {record['root']} any more. Put them back, or name "
             "the target where it is now."
         )
-    return resolve_targets([f"{record['root']}/{record['defect']}"], None)[0]
+    return resolve_targets([f"{record['root']}/{defect}" for defect in fitted_defects(record)], None)

@@ -71,10 +71,11 @@ class LoraConfig:
 
 @dataclass(frozen=True)
 class FitConfig:
-    """Learning one defect type (Eq. 5)."""
+    """Learning one defect type (Eq. 5), or several of a category in one model."""
 
     method: str = "disentangled_inversion"
-    steps: int = 100
+    together: bool = False  # one fit for all the chosen types of a category, each under its own prompt
+    steps: int = 100  # for each type: a fit of three types together makes three times as many
     batch_size: int = 5  # defect windows a step
     normal_batch_size: int = 1  # good windows with random masks a step, for the regulariser; 0 = the paper
     regulariser_batch_size: int | None = 1  # windows in Eq. 5's second term; None: all, the paper

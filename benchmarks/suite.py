@@ -74,9 +74,9 @@ def paint(
     options = {"fold": fold, "progress": make_progress()}
     augment.fit(targets, settings, fits, **options)
     for target in targets:
-        there = workspace.fit_folder(target.key, fold)
-        if not there.exists():
-            shutil.copytree(fits.fit_folder(target.key, fold), there)
+        place = target.key, fold, settings.fit.together
+        if not workspace.fit_folder(*place).exists():
+            shutil.copytree(fits.fit_folder(*place), workspace.fit_folder(*place))
     augment.synthesize(targets, n, settings, workspace, **options)
     return workspace
 

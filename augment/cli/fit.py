@@ -10,7 +10,7 @@ import click
 
 from augment.cli import options
 from augment.cli.console import Console, command, output_options
-from augment.cli.options import in_mode
+from augment.cli.options import in_mode, in_one_fit
 from augment.cli.printing import print_plan, say_sheets
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def fit(
     fold: int | str,
     recipe: str | None,
     overrides: tuple[str, ...],
+    together: bool | None,
     full_frame: bool,
     seed: int,
     device: str,
@@ -58,12 +59,12 @@ def fit(
     store = Workspace(workspace)
     found = resolve_targets(targets, data_root)
     overrides += ("window.full_frame=true",) * full_frame
-    overrides += in_mode(memory)
+    overrides += in_one_fit(together) + in_mode(memory)
     job = Job(tuple(found), fold, _load_recipe(recipe, overrides, device, console))
     if dry_run:
         from augment.backbones.memory import settle_memory
 
-        folders = [store.fit_folder(target.key, fold) for target in found]
+        folders = [store.fit_folder(target.key, fold, job.recipe.fit.together) for target in found]
         rows, settled = job.describe(folders, make_progress(console.quiet)), settle_memory(job.recipe, device)
         print_plan(console, [(rows, settled)], ("backbone", "window", "data", "adapt", "fit", "memory"))
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -49,6 +50,11 @@ dtype = option(
 )  # fmt: skip
 model = stack(
     option(
+        "Settings", "--together/--no-together", default=None, show_default=False,
+        help="One model for all the chosen defects of a category, with fit.steps steps for each, in place of "
+        "one model each. [default: the recipe's; to paint: the fit that is there]",
+    ),
+    option(
         "Settings", "--full-frame", is_flag=True,
         help="Work on whole images, not on windows around the defect: for logical anomalies.",
     ),
@@ -68,6 +74,11 @@ job = stack(
     option("Run", "--force", is_flag=True, help="Redo what is done, or was done with other settings."),
     option("Run", "--dry-run", is_flag=True, help="Print the resolved plan and run nothing."),
 )
+
+
+def in_one_fit(together: bool | None) -> tuple[str, ...]:
+    """--together as an override, or none."""
+    return () if together is None else (f"fit.together={json.dumps(together)}",)
 
 
 def in_mode(memory: str | None) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import click
 
 from augment.cli import options
 from augment.cli.console import Console, command, option, output_options
-from augment.cli.options import in_mode
+from augment.cli.options import in_mode, in_one_fit
 from augment.cli.printing import print_plan, say_sheets
 
 
@@ -81,6 +81,7 @@ def synthesize(
     recipe: str | None,
     overrides: tuple[str, ...],
     defects_per_image: tuple[int, int] | None,
+    together: bool | None,
     full_frame: bool,
     seed: int,
     device: str,
@@ -109,7 +110,7 @@ def synthesize(
         overrides += (f"synthesize.masks.folder={json.dumps(str(masks.resolve()))}",)
     if defects_per_image is not None:
         overrides += (f"synthesize.defects_per_image={list(defects_per_image)}",)
-    overrides += ("window.full_frame=true",) * full_frame
+    overrides += ("window.full_frame=true",) * full_frame + in_one_fit(together)
     if is_filtered is not None:
         overrides += (f"synthesize.filter.enabled={json.dumps(is_filtered)}",)
     overrides += in_mode(memory)

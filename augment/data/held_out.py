@@ -192,9 +192,12 @@ def _recorded_hashes(
     folder: Path, workspace: Workspace, category: Category, defects: Sequence[str], fold: int
 ) -> Iterator[str]:
     """SHA-256 of every image that the synthetic set, or a fit behind it, says it was made from."""
+    fits = {defect: workspace.fit_folder(f"{category.key}/{defect}", fold) for defect in defects}
     for entry in Manifest(folder / "manifest.jsonl").entries():
         yield from _listed(entry)
-    for place in (folder, *(workspace.fit_folder(f"{category.key}/{defect}", fold) for defect in defects)):
+        if "fit" in entry and entry["defect"] in fits:  # which may be one of several types together
+            fits[entry["defect"]] = folder / entry["fit"]
+    for place in (folder, *dict.fromkeys(fits.values())):
         run = Run.find(place)
         if run is not None:
             yield from _listed(run.info())

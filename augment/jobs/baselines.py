@@ -50,7 +50,9 @@ def paint_baseline(
     own = workspace.synthetic_folder(category.key, fold)
     seed = Run.find(own).info()["seed"]
     recipe = Recipe.read(own / "recipe.yaml")
-    recipe = replace(recipe, fit=replace(recipe.fit, method=method), adapt=replace(recipe.adapt, steps=0))
+    # A baseline learns each type on its own, as published, even if the set's fit has learnt several together.
+    tuned = replace(recipe.fit, method=method, together=False)
+    recipe = replace(recipe, fit=tuned, adapt=replace(recipe.adapt, steps=0))
     unfiltered = replace(recipe.synthesize.filter, enabled=False)  # the attempts are those that passed here
     recipe = replace(recipe, synthesize=replace(recipe.synthesize, filter=unfiltered))
     counts: dict[str, int] = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,36 +15,36 @@ from augment.backbones.backbone import Backbone
 from augment.backbones.load import load_backbone
 from augment.backbones.memory import explained_out_of_memory, settle_memory
 from augment.backbones.weights import attach_adapter, detach_adapter
-from augment.data.folds import Fold, split_defect
-from augment.data.images import file_sha256, read_image, read_sample, to_rgb
+from augment.data.folds import Fold
+from augment.data.images import read_image, read_sample, to_rgb
 from augment.data.references import References
-from augment.data.sample import Sample, Target
+from augment.data.sample import Target
 from augment.devices import split_devices
 from augment.errors import RecipeError
 from augment.jobs.adapt import adapt
+from augment.jobs.lessons import Lesson, lessons_of, normal_samples, open_run, type_of_step
 from augment.jobs.painting import PaintJob, paint
 from augment.jobs.spread_fit import fit_on_devices
 from augment.jobs.training_loop import finish_run, loss_terms, make_trainer, train_run
 from augment.jobs.training_windows import TrainingWindows
 from augment.methods.base import Method
 from augment.progress import Progress, no_progress
-from augment.recipe import MemoryConfig, Recipe
+from augment.recipe import Recipe
 from augment.registry import METHODS
 from augment.report.pictures import contact_sheet, loss_curve
 from augment.training import step_generator
-from augment.workspace import Run, Workspace, locked
+from augment.workspace import Run, Workspace
 
 log = logging.getLogger(__name__)
-_SECTIONS = ("backbone", "window", "data", "adapt", "fit")
 _PREVIEWS = 4
 
 
 @dataclass(frozen=True)
 class FitResult:
-    """One learned defect.
+    """One fit: a learned defect, or several learned together.
 
     Attributes:
-        key: DATASET/CATEGORY/DEFECT.
+        key: DATASET/CATEGORY/DEFECT, the defect as `crack+scratch` where they are several.
         fold: which fold's images it has seen; "all": every one.
         folder: the run folder; holds `unet/` (all weights, or a low-rank change), `loss.png`, `sheet.png`,
             `run.json`, `recipe.yaml`.
@@ -53,6 +53,7 @@ class FitResult:
         loss: mean loss of the last tenth of the steps.
         skipped: it was done before.
         sheet: a picture of defects painted with it.
+        defects: what it has learnt.
     """
 
     key: str
@@ -63,6 +64,7 @@ class FitResult:
     loss: float
     skipped: bool
     sheet: Path
+    defects: tuple[str, ...] = ()
 
 
 def fit(
@@ -77,7 +79,7 @@ def fit(
     force: bool = False,
     progress: Progress = no_progress,
 ) -> list[FitResult]:
-    """Learn each target's defect from the images of its fold.
+    """Learn each target's defect from the images of its fold, or with `fit.together` a category's in one fit.
 
     What is done is skipped; what was interrupted goes on from its last checkpoint and ends with the same
     weights as an unbroken run.
@@ -89,10 +91,13 @@ def fit(
         workspace: where the runs live.
         seed: of all randomness.
         fold: a fold of the recipe's protocol, or "all".
-        device: as for `load_backbone`; several, as `cuda:0,cuda:1` or `all`, fit a target each at a time.
+        device: as for `load_backbone`; several, as `cuda:0,cuda:1` or `all`, make a fit each at a time.
         dtype: as for `load_backbone`.
         force: redo what is done.
         progress: makes progress bars.
+
+    Returns:
+        One result a target, with `fit.together` one a category.
 
     Raises:
         AugmentError: unusable images, a run with other settings in the workspace, or one that another process
@@ -107,20 +112,21 @@ def fit(
         )
     # What decides the result is kept with the run; how it was fitted into memory is its record's.
     recipe = replace(settled, memory=recipe.memory)
+    lessons = lessons_of(targets, recipe.fit.together)
     with ExitStack() as locks, explained_out_of_memory(settled.memory.mode):
         runs = []
-        for target in targets:  # all checks before the first long step
-            images = split_defect(target.category, target.defect, recipe.data, fold, progress)
-            run = _open_run(target, images, recipe, settled.memory, workspace, seed, fold, force, locks)
-            runs.append((target, images, run))
+        for lesson in lessons:  # all checks before the first long step
+            splits = lesson.splits(recipe, fold, progress)
+            run = open_run(lesson, splits, recipe, settled.memory, workspace, seed, fold, force, locks)
+            runs.append((lesson, splits, run))
         if len(devices) == 1:
             return _fit_runs(runs, settled, workspace, seed, fold, (devices[0], dtype), force, progress)
     shared = {"seed": seed, "fold": fold, "dtype": dtype, "force": force, "progress": progress}
-    return fit_on_devices(devices, targets, recipe, workspace, **shared)
+    return fit_on_devices(devices, lessons, recipe, workspace, **shared)
 
 
 def _fit_runs(
-    runs: Sequence[tuple[Target, Fold, Run]],
+    runs: Sequence[tuple[Lesson, Sequence[Fold], Run]],
     recipe: Recipe,
     workspace: Workspace,
     seed: int,
@@ -134,7 +140,7 @@ def _fit_runs(
     is_full = recipe.fit.tuning == "full"
     adapted: dict[str, dict[str, torch.Tensor]] = {}  # category -> weights to start its fits from
     results = []
-    for target, images, run in runs:
+    for lesson, splits, run in runs:
         skipped = run.done
         if not skipped:
             if backbone is None:
@@ -143,13 +149,13 @@ def _fit_runs(
                 )
                 _prepare(backbone, recipe)
                 base = _copy(backbone) if is_full else None
-            key = target.category.key
+            key = lesson.category.key
             if is_full and key not in adapted:
                 adapted.clear()
                 backbone.unet.load_state_dict(base)
                 adapted[key] = base
                 if METHODS.get(recipe.fit.method).trainable and adapt(
-                    target.category,
+                    lesson.category,
                     recipe,
                     workspace,
                     backbone,
@@ -160,11 +166,11 @@ def _fit_runs(
                     adapted[key] = _copy(backbone)
             if is_full:
                 backbone.unet.load_state_dict(adapted[key])
-            _fit_one(target, images, recipe, run, backbone, seed, progress)
+            _fit_one(lesson, splits, recipe, run, backbone, seed, progress)
         facts = run.info()
         results.append(
             FitResult(
-                key=target.key,
+                key=lesson.key,
                 fold=fold,
                 folder=run.folder,
                 seconds=facts["seconds"],
@@ -172,6 +178,7 @@ def _fit_runs(
                 loss=facts["loss"],
                 skipped=skipped,
                 sheet=run.folder / "sheet.png",
+                defects=lesson.defects,
             )
         )
     return results
@@ -190,75 +197,39 @@ def _prepare(backbone: Backbone, recipe: Recipe) -> None:
         backbone.unet.compile()
 
 
-def _open_run(
-    target: Target,
-    images: Fold,
-    recipe: Recipe,
-    memory: MemoryConfig,
-    workspace: Workspace,
-    seed: int,
-    fold: int | str,
-    force: bool,
-    locks: ExitStack,
-) -> Run:
-    """The target's run folder, checked against what it was begun with, and held while it is not done."""
-    for sample in images.fit:  # an unusable image or an empty mask must not wait for its turn
-        read_sample(sample)
-    good = _normal_samples(target, recipe, seed)
-    files = [path for sample in images.fit for path in (sample.image, sample.mask)] + [s.image for s in good]
-    sources = {str(path): file_sha256(path) for path in files if path is not None}
-    held_out = {target.name_of(sample): file_sha256(sample.image) for sample in images.test}
-    extra = {
-        "kind": "fit",
-        "dataset": target.category.dataset,
-        "root": str(target.category.root.resolve()),
-        "category": target.category.name,
-        "defect": target.defect,
-        "fold": fold,
-        "method": recipe.fit.method,
-        "memory": asdict(memory),
-        "training": {target.name_of(sample): sources[str(sample.image)] for sample in images.fit},
-        "held_out": held_out,
-    }
-    folder = workspace.fit_folder(target.key, fold)
-    if force or not Run.is_done(folder):
-        locks.enter_context(locked(folder))
-    return Run.open(folder, recipe, _SECTIONS, seed, sources=sources, force=force, extra=extra)
-
-
-def _normal_samples(target: Target, recipe: Recipe, seed: int) -> list[Sample]:
-    """The good training images that teach the regulariser, drawn by the seed."""
-    good = target.category.train_good
-    count = min(recipe.fit.normal_images, len(good)) if recipe.fit.normal_batch_size else 0
-    chosen = np.random.default_rng([seed, len(good)]).choice(len(good), count, replace=False)
-    return [good[i] for i in sorted(chosen)]
-
-
 def _fit_one(
-    target: Target, images: Fold, recipe: Recipe, run: Run, backbone: Backbone, seed: int, progress: Progress
+    lesson: Lesson,
+    splits: Sequence[Fold],
+    recipe: Recipe,
+    run: Run,
+    backbone: Backbone,
+    seed: int,
+    progress: Progress,
 ) -> None:
-    """Train one target's U-Net in place and write it to its run folder."""
-    config, category = recipe.fit, target.category
+    """Train one lesson's U-Net in place and write it to its run folder."""
+    config, category = recipe.fit, lesson.category
     unet = backbone.unet
     backbone.fetch()
-    method: Method = METHODS.get(config.method)(
-        backbone, category.words, category.defect_words[target.defect], config, recipe.synthesize
-    )
-    if not method.trainable:
+    methods: list[Method] = [
+        METHODS.get(config.method)(
+            backbone, category.words, category.defect_words[defect], config, recipe.synthesize
+        )
+        for defect in lesson.defects
+    ]
+    shown = list(zip(lesson.targets, splits, methods, strict=True))
+    if not methods[0].trainable:
         unet.eval()
         backbone.save_unet(run.folder)
-        _preview(target, images, method, recipe, run.folder / "sheet.png", seed)
+        _preview(shown, recipe, run.folder / "sheet.png", seed)
         run.finish(seconds=0.0, steps=0, loss=0.0)
         return
-    windows = TrainingWindows.encode(
-        backbone,
-        images.fit,
-        normals := _normal_samples(target, recipe, seed),
-        References(normals if backbone.fills_holes else ()),
-        recipe,
-        seed,
-        target.key,
-    )
+    _refuse_same_prompts(lesson, backbone, config.defect_prompt)
+    normals = normal_samples(category, recipe, seed)
+    references = References(normals if backbone.fills_holes else ())
+    windows = [
+        TrainingWindows.encode(backbone, images.fit, normals, references, recipe, seed, target.key)
+        for target, images, _ in shown
+    ]
     if config.tuning != "full":
         attach_adapter(unet, config.lora, config.tuning, seed)
     if recipe.memory.offload:
@@ -266,30 +237,52 @@ def _fit_one(
     trainer = make_trainer(backbone, config)
 
     def loss_of(step: int) -> torch.Tensor | Iterable[torch.Tensor]:
-        generator = step_generator(seed, step)
-        return loss_terms(method, windows.batch(config, generator), generator, recipe.memory.training_rows)
+        generator, which = step_generator(seed, step), type_of_step(step, len(methods), seed)
+        batch = windows[which].batch(config, generator)
+        return loss_terms(methods[which], batch, generator, recipe.memory.training_rows)
 
-    seconds = train_run(
-        run, trainer, loss_of, config.steps, config.checkpoint_every, f"fit {target.key}", progress
-    )
+    steps, desc = config.steps * len(methods), f"fit {lesson.key}"
+    seconds = train_run(run, trainer, loss_of, steps, config.checkpoint_every, desc, progress)
     unet.eval()
     with trainer.averaged():
         backbone.save_unet(run.folder)
         loss_curve(trainer.losses, run.folder / "loss.png")
-        _preview(target, images, method, recipe, run.folder / "sheet.png", seed)
+        _preview(shown, recipe, run.folder / "sheet.png", seed)
     if config.tuning != "full":
         detach_adapter(unet)
     finish_run(run, trainer, seconds)
 
 
-def _preview(target: Target, images: Fold, method: Method, recipe: Recipe, path: Path, seed: int) -> None:
-    """A sheet of the defect's own training images painted onto normal images, each in its place."""
-    good = target.category.train_good
-    pairs = [(good[index % len(good)], sample) for index, sample in enumerate(images.fit[:_PREVIEWS])]
-    captions = [f"{source.image.name}, mask of {sample.image.name}" for source, sample in pairs]
+def _refuse_same_prompts(lesson: Lesson, backbone: Backbone, prompt: str) -> None:
+    """Raise if the model would see two of the types under one prompt."""
+    words = [lesson.category.defect_words[defect] for defect in lesson.defects]
+    texts = [prompt.format(category=lesson.category.words, defect=each) for each in words]
+    seen: dict[tuple[int, ...], str] = {}
+    for defect, read in zip(lesson.defects, backbone.encode_prompts(texts), strict=True):
+        other = seen.setdefault(tuple(read.token_ids.tolist()), defect)
+        if other != defect:
+            raise RecipeError(
+                f"The prompts of {other} and {defect} of {lesson.category.key} are the same to the model, so "
+                "one fit cannot tell them apart. Change fit.defect_prompt or their words in the data set's "
+                "card, or fit each on its own."
+            )
+
+
+def _preview(shown: Sequence[tuple[Target, Fold, Method]], recipe: Recipe, path: Path, seed: int) -> None:
+    """A sheet of each defect's own training images painted onto normal images, each in its place."""
+    most, good = max(2, _PREVIEWS // len(shown)), shown[0][0].category.train_good
+    pairs = [
+        (good[index % len(good)], sample, method)
+        for _, images, method in shown
+        for index, sample in enumerate(images.fit[:most])
+    ]
+    captions = [
+        f"{source.image.name}, mask of " + (f"{sample.defect}/" if len(shown) > 1 else "") + sample.image.name
+        for source, sample, _ in pairs
+    ]
 
     def rows() -> Iterator[dict[str, np.ndarray]]:
-        for index, (source, sample) in enumerate(pairs):
+        for index, (source, sample, method) in enumerate(pairs):
             image, (defect, mask) = read_image(source.image), read_sample(sample)
             if image.shape[:2] != mask.shape:
                 image = defect  # no normal image of this size: show it on the defect's own

@@ -21,7 +21,7 @@ from augment.jobs.painting import PaintJob, Piece
 from augment.jobs.several import draw_number, is_apart
 from augment.recipe import Recipe
 from augment.training import step_generator
-from augment.workspace import Run
+from augment.workspace import Run, trained_names
 
 log = logging.getLogger(__name__)
 _ATTEMPTS = 10  # at a place that is free, for each further defect
@@ -90,7 +90,7 @@ class Planner:
     @classmethod
     def of(cls, target: Target, fit_run: Run, recipe: Recipe, seed: int) -> Planner:
         """Masks of the fit's own training images, or of the user's folder."""
-        trained = fit_run.info()["training"]
+        trained = trained_names(fit_run.info(), target.defect)
         samples = [sample for sample in target.samples if target.name_of(sample) in trained]
         folder = recipe.synthesize.masks.folder
         foreground = find_foreground(target.category, recipe.synthesize.masks.foreground)

@@ -25,7 +25,7 @@ from augment.jobs.dropping import Slot
 from augment.jobs.painting import Painted, PaintedPiece
 from augment.jobs.planning import Part, Plan
 from augment.recipe import BackboneConfig, MemoryConfig, Recipe, SpeedConfig
-from augment.workspace import Run, code_revision, package_versions
+from augment.workspace import Run, code_revision, fitted_defects, is_together, package_versions
 
 _SECTIONS = ("backbone", "window", "data", "synthesize")
 
@@ -68,6 +68,8 @@ class Provenance:
             "fold": run.info()["fold"],
             "made_with": machine,
         }
+        if is_together(fit_run.info()):
+            facts["together"] = fitted_defects(fit_run.info())  # what the fit has learnt besides
         record = run.info()
         refinement = recipe.synthesize.refinement
         return cls(target, record["seed"], refinement, record["sources"], facts)

@@ -23,7 +23,7 @@ from augment.jobs.painting import Painted, PaintedPiece
 from augment.jobs.planning import Plan, Planner
 from augment.jobs.provenance import made_with, settings_sha256
 from augment.recipe import MemoryConfig, Recipe, SpeedConfig
-from augment.workspace import Drops, Run, find_entry
+from augment.workspace import Drops, Run, find_entry, trained_names
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def reproduce(
     _check_inputs(folder, fit_run, recipe, entry)
     target = _target_of(fit_run, run, entry)
     planner = Planner.of(target, fit_run, recipe, entry["seed"])
-    if len(planner.training) < len(fit_run.info()["training"]):
+    if len(planner.training) < len(trained_names(fit_run.info(), target.defect)):
         raise DataError(
             f"Training images of {fit_run.folder} are gone from {target.category.root}, and with them masks "
             f"that {name} was chosen among. Put them back."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,10 @@ from augment.data.export import MvtecWriter
 from augment.data.images import file_sha256, read_image
 from augment.data.sample import Target
 from augment.devices import split_devices
-from augment.errors import TargetError, WorkspaceError
+from augment.errors import WorkspaceError
 from augment.jobs.dropping import Slot, batches, check_drops, drop_images, is_wanted, remove_images
 from augment.jobs.filtering import Filter, limits_path
+from augment.jobs.finished_fit import finished_fit
 from augment.jobs.foregrounds import show_foreground
 from augment.jobs.painters import Batch, Defect, Painter, make_painter
 from augment.jobs.painting import Painted, PaintedPiece
@@ -88,7 +89,7 @@ def synthesize(
     more adds to what is there.
 
     Args:
-        targets: fitted ones.
+        targets: fitted ones, each on its own or, with `fit.together`, in a fit of several.
         n: images a target, 1 to 10000.
         recipe: sections backbone, window, data and synthesize, the first three as in the fit; and memory.
         workspace: where the runs live.
@@ -105,7 +106,7 @@ def synthesize(
         AugmentError: unusable images, a run with other settings, or one that another process works on, a full
             disk.
     """
-    fits = [_fit_of(target, recipe, workspace, fold) for target in targets]
+    fits = [finished_fit(target, recipe, workspace, fold) for target in targets]
     with ExitStack() as locks:
         for key in dict.fromkeys(target.category.key for target in targets):
             folder = workspace.synthetic_folder(key, fold)
@@ -160,26 +161,6 @@ def _remove_defects(folder: Path, defects: set[str]) -> None:
     remove_images(folder, lambda entry: entry["defect"] not in defects)
     Rejections(folder).forget(defects)
     Drops(folder).forget(defects)
-
-
-def _fit_of(target: Target, recipe: Recipe, workspace: Workspace, fold: int | str) -> Run:
-    """The finished fit of a target, made on the same backbone."""
-    folder = workspace.fit_folder(target.key, fold)
-    run = Run.find(folder)
-    command = f"augment fit {target.category.root / target.defect}" + (f" --fold {fold}" if fold != 0 else "")
-    if run is None or not run.done:
-        state = "is not fitted" if run is None else "is fitted only in part"
-        raise TargetError(f"{target.key} {state} in {workspace.root} (fold {fold}). Run: {command}")
-    fitted = Recipe.read(folder / "recipe.yaml")
-    # A fit may paint whole frames, whatever windows it has learnt from.
-    fitted = replace(fitted, window=replace(fitted.window, full_frame=recipe.window.full_frame))
-    for section in ("backbone", "window", "data"):
-        if getattr(fitted, section) != getattr(recipe, section):
-            raise WorkspaceError(
-                f"{folder} was fitted with other '{section}' settings than this recipe's. Use the recipe "
-                f"'{fitted.name}' (and the same --set), or fit again: {command} --force"
-            )
-    return run
 
 
 def _refuse_other_weights(target: Target, fit_run: Run, folder: Path) -> None:

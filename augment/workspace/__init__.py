@@ -4,6 +4,7 @@
 
     WORKSPACE/
     ├── fits/DATASET/CATEGORY/DEFECT/FOLD/          a learned defect
+    ├── together/DATASET/CATEGORY/FOLD/             several, learned in one fit
     ├── synthetic/DATASET/CATEGORY/FOLD/            CATEGORY/ (an MVTec folder), manifest.jsonl, sheets,
     │                                               dropped.jsonl, rejected.jsonl, rejected/
     └── benchmarks/DATASET/CATEGORY/DETECTOR/       scores
@@ -24,6 +25,7 @@ from augment.workspace.files import (
     json_default,
     writing,
 )
+from augment.workspace.fits import fitted_defects, is_together, joint_name, trained_names
 from augment.workspace.folders import DEFAULT_ROOT, RunInfo, Workspace, fold_name
 from augment.workspace.lock import locked
 from augment.workspace.manifest import Manifest, find_entry
@@ -44,12 +46,16 @@ __all__ = [
     "atomic_write_text",
     "code_revision",
     "find_entry",
+    "fitted_defects",
     "fold_name",
+    "is_together",
+    "joint_name",
     "json_default",
     "locked",
     "package_versions",
     "read_drop_list",
     "sort_lines",
+    "trained_names",
     "wipe",
     "writing",
 ]

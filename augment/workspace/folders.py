@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from augment.workspace.fits import fitted_defects, is_together, joint_name
 from augment.workspace.manifest import Manifest
 from augment.workspace.run import Run
 
@@ -17,7 +18,7 @@ class RunInfo:
     """A line of `augment list runs`."""
 
     kind: str  # "fit", "synthetic" or "benchmark"
-    key: str  # DATASET/CATEGORY/DEFECT of a fit, else DATASET/CATEGORY
+    key: str  # DATASET/CATEGORY/DEFECT of a fit (crack+scratch: fitted together), else DATASET/CATEGORY
     fold: int | str | None  # 0, 1 or "all"; None for a benchmark
     detector: str | None  # of a benchmark
     state: str  # "done" or "unfinished"
@@ -25,6 +26,13 @@ class RunInfo:
     images: int | None  # of a synthetic set
     created: str  # ISO 8601, UTC
     folder: Path
+    defects: tuple[str, ...] = ()  # that a fit has learnt
+    together: bool = False  # it is a fit with `fit.together`
+
+    @property
+    def category_key(self) -> str:
+        """DATASET/CATEGORY of a fit."""
+        return self.key.rpartition("/")[0]
 
 
 class Workspace:
@@ -37,8 +45,10 @@ class Workspace:
         """Where the U-Net adapted to DATASET/CATEGORY lives."""
         return self.root / "adapted" / category_key
 
-    def fit_folder(self, key: str, fold: int | str) -> Path:
-        """Where the fit of DATASET/CATEGORY/DEFECT lives."""
+    def fit_folder(self, key: str, fold: int | str, together: bool = False) -> Path:
+        """Where the fit of DATASET/CATEGORY/DEFECT lives: its own, or the category's one with `together`."""
+        if together:
+            return self.root / "together" / key.rpartition("/")[0] / fold_name(fold)
         return self.root / "fits" / key / fold_name(fold)
 
     def synthetic_folder(self, category_key: str, fold: int | str) -> Path:
@@ -54,6 +64,7 @@ class Workspace:
         found = []
         for kind, name, pattern in (
             ("fit", "fits", "*/*/*/*/run.json"),
+            ("fit", "together", "*/*/*/run.json"),
             ("synthetic", "synthetic", "*/*/*/run.json"),
             ("benchmark", "benchmarks", "*/*/*/run.json"),
         ):
@@ -63,11 +74,16 @@ class Workspace:
                 run = Run.find(folder)
                 if run is None:
                     continue
-                record = run.info()
+                record, key, defects = run.info(), folder.parent.relative_to(top).as_posix(), ()
+                if is_together(record):
+                    defects = fitted_defects(record)
+                    key = f"{key}/{joint_name(defects)}"
+                elif kind == "fit":
+                    defects = (folder.parent.name,)
                 found.append(
                     RunInfo(
                         kind=kind,
-                        key=folder.parent.relative_to(top).as_posix(),
+                        key=key,
                         fold=None if kind == "benchmark" else _fold_of(folder.name),
                         detector=folder.name if kind == "benchmark" else None,
                         state=record["state"],
@@ -75,6 +91,8 @@ class Workspace:
                         images=len(Manifest(folder / "manifest.jsonl")) if kind == "synthetic" else None,
                         created=record["created"],
                         folder=folder,
+                        defects=defects,
+                        together=is_together(record),
                     )
                 )
         return found
