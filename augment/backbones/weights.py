@@ -131,7 +131,17 @@ def save_adapter(unet: UNet2DConditionModel, folder: Path) -> None:
     data = safetensors.torch.save(weights, metadata={"format": "pt", _SETTINGS: named})
     with writing(folder / "unet"):
         (folder / "unet").mkdir(parents=True, exist_ok=True)
-    atomic_write_bytes(folder / "unet" / ADAPTER, data)
+    atomic_write_bytes(folder / "unet" / ADAPTER, _in_order(data))
+
+
+def _in_order(data: bytes) -> bytes:
+    """A safetensors file with its metadata sorted, which the library writes in an order of chance."""
+    start = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:start])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of 8 bytes
+    return len(text).to_bytes(8, "little") + text + data[start:]
 
 
 def load_adapter(unet: UNet2DConditionModel, folder: Path) -> None:
