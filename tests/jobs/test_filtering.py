@@ -16,6 +16,7 @@ from augment.data.targets import resolve_targets
 from augment.jobs.fit import fit
 from augment.jobs.limits import Limits
 from augment.jobs.report import report
+from augment.jobs.reproduce import reproduce
 from augment.jobs.synthesize import synthesize
 from augment.recipe import Recipe, load_recipe
 from augment.workspace import Manifest, Rejections, Workspace
@@ -33,7 +34,7 @@ SETTINGS = {
     "synthesize.refinement": "none",
     "synthesize.filter.attempts": 3,
 }
-STRICT = ("synthesize.filter.enabled=true", "synthesize.filter.margin=1.5")
+STRICT = ("synthesize.filter.enabled=true", "synthesize.filter.margin=2.5")
 
 
 class Bench:
@@ -135,6 +136,11 @@ def test_first_attempts_are_the_images_of_an_unfiltered_set(bench, strict):
         assert (strict.folder / entry["image"]).read_bytes() == (folder / there["image"]).read_bytes()
 
 
+def test_a_rejected_attempt_comes_out_with_the_same_bytes(strict):
+    again = reproduce(f"{strict.folder / 'rejected.jsonl'}:1")
+    assert again.same, again.text
+
+
 def test_nothing_depends_on_when_it_was_asked_for_and_a_second_call_paints_nothing(bench, strict):
     for n in (1, 4, N):
         later = bench.paint("bit-by-bit", *STRICT, n=n)
@@ -183,7 +189,7 @@ def test_a_dropped_image_is_followed_by_a_later_attempt_than_the_one_that_passed
 
 
 def test_where_nothing_can_pass_all_are_left_out_and_that_is_said(bench):
-    result = bench.paint("none", "synthesize.filter.enabled=true", "synthesize.filter.margin=0.001", n=2)
+    result = bench.paint("none", "synthesize.filter.enabled=true", "synthesize.filter.margin=2.5", n=2)
     assert (result.n, result.left_out, result.sheet) == (0, 2, None)
     assert "0 of 2 images passed" in result.statement and "--no-filter" in result.statement
     assert len(lines(result.folder, "rejected.jsonl")) == 6
