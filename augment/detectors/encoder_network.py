@@ -6,6 +6,8 @@ import pickle
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from augment.detectors.random_states import random_states
@@ -13,7 +15,7 @@ from augment.errors import BackboneError, RecipeError, suggest
 
 _DECODER_CHANNELS = (256, 128, 64, 32, 16)
 _IMAGENET = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]  # mean and deviation of its images
-_SUFFIXES = {".pth", ".pt", ".bin", ".ckpt"}  # of files of weights
+_SUFFIXES = {".safetensors", ".pth", ".pt", ".bin", ".ckpt"}  # of files of weights
 
 
 class EncoderNetwork(nn.Module):
@@ -97,15 +99,17 @@ def initial_encoder_network(encoder: str, weights: str | None, depth: int, seed:
 def _load_encoder(encoder: nn.Module, file: Path, depth: int) -> None:
     """Give an encoder a file's weights; those of levels beyond `depth` may lack."""
     try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
-    except (OSError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        if file.suffix == ".safetensors":
+            state = load_file(file)
+        else:
+            state = torch.load(file, map_location="cpu", weights_only=True)
+    except (OSError, SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
         reason = " ".join(str(error).split())[:120]
         raise BackboneError(f"{file} (benchmark.unet.encoder_weights) cannot be read: {reason}") from error
     own = encoder.state_dict()
-    fitting = {name: value for name, value in state.items() if name in own and value.shape == own[name].shape}
-    unused = tuple(
-        f"layer{level}." for level in range(depth, 5)
-    )  # how resnets call their levels after the stem
+    fitting = {name: value for name, value in state.items() if name in own and own[name].shape == value.shape}
+    # Resnets' names: the stem is level 1, so `layer4` is not used at a depth of 4.
+    unused = tuple(f"layer{level}." for level in range(depth, 5))
     lacking = [name for name in own if name not in fitting and not name.startswith(unused)]
     if lacking:
         raise BackboneError(

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from augment.data.layouts import read_category
 from augment.detectors.unet import UNetDetector
@@ -74,6 +75,8 @@ def test_weights_come_from_a_file_that_may_lack_levels_that_are_not_used(package
     assert network.mean.flatten().tolist() == pytest.approx([0.485, 0.456, 0.406])
     with pytest.raises(BackboneError, match=r"depth 5: it lacks .* such as layer4"):
         UNetDetector(config(encoder_weights=str(file)), seed=0, device="cpu")
+    save_file(unet.encoder.state_dict(), tmp_path / "encoder.safetensors")
+    UNetDetector(config(encoder_weights=str(tmp_path / "encoder.safetensors")), seed=0, device="cpu")
     file.write_bytes(b"no weights")
     with pytest.raises(BackboneError, match="cannot be read"):
         UNetDetector(shallow, seed=0, device="cpu")
