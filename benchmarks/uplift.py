@@ -3,7 +3,7 @@
     python benchmarks/uplift.py --category mvtec/bottle --scratch SCRATCH
     python benchmarks/uplift.py --category magnetic_tile/tile --types crack blowhole break --scratch SCRATCH
 
-The U-Net detector is trained on a category's good and real defect images of fold 0 ("real-only"), on these
+The U-Net detector is trained on a category's good and real defect images of a fold ("real-only"), on these
 and images by the recipe's method ("real+augment"), and on these and CutPaste's with the same target masks and
 count ("real+cutpaste"); all types of a category are pooled, and every column of a seed starts from the same
 weights and is tested on the same images. Of shots of one physical part (`augment.data.duplicates`) one is
@@ -38,7 +38,6 @@ from augment.data.sample import Category, Sample, Target
 from augment.recipe import Recipe
 from augment.workspace import Workspace, atomic_write_json, atomic_write_text
 
-FOLD = 0
 BAR = 5.0  # points of pixel AP
 
 
@@ -94,7 +93,7 @@ def measure(category: Category, recipe: Recipe, options: argparse.Namespace) -> 
     """The rows of every training of one category; what is finished in the scratch folder is kept."""
     workspace = Workspace(options.scratch / "runs")
     targets = [Target(category, defect) for defect in sorted(category.defects)]
-    common = {"fold": FOLD, "device": options.device, "force": options.redo}
+    common = {"fold": options.fold, "device": options.device, "force": options.redo}
     started = time.monotonic()
     augment.fit(targets, recipe, workspace, seed=options.seed, **common)
     fitted = time.monotonic()
@@ -139,6 +138,7 @@ def main() -> None:
     parser.add_argument("-n", type=int, default=50, help="synthetic images a type")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the detector")
     parser.add_argument("--seed", type=int, default=0, help="of fits and synthesis")
+    parser.add_argument("--fold", type=int, default=0, help="whose images are learnt from")
     parser.add_argument("--recipe", default="quick")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--baselines", nargs="*", default=["cutpaste"])
