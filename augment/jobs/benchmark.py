@@ -137,7 +137,10 @@ class _Task:
         own = "unet" if self.detector == "unet" else "anomalib"
         settings = ("aupro_limit", "oracle_checks", "weights", own)
         sections = ("data", *(f"benchmark.{name}" for name in settings))
-        self.run_folder = Run.open(self.folder, recipe, sections, seed=0, force=force)  # rows have seeds
+        lines = self.folder / "manifest.jsonl"
+        is_empty = not force and not len(Manifest(lines))
+        # seed 0: each row has its own
+        self.run_folder = Run.open(self.folder, recipe, sections, 0, force=force, is_empty=is_empty)
         self.columns = columns_of(config, generators) if self.make.uses_anomalies else [Column()]
         self.trainings = [
             _Training(part, seed, column)
@@ -146,7 +149,7 @@ class _Task:
             for column in self.columns
         ]
         self.digests = {training.id: training.files for training in self.trainings}
-        self.manifest = Manifest(self.folder / "manifest.jsonl")
+        self.manifest = Manifest(lines)
 
     def entry(self, training: _Training) -> Mapping[str, Any] | None:
         """The manifest's line of a training on these files, with its maps there."""

@@ -63,6 +63,7 @@ class Run:
         *,
         sources: Mapping[str, str] | None = None,
         force: bool = False,
+        is_empty: bool = False,
         extra: Mapping[str, Any] | None = None,
     ) -> Run:
         """Start a run, or go on with the one that is there.
@@ -74,18 +75,19 @@ class Run:
             seed: its seed.
             sources: file -> SHA-256 of everything it reads.
             force: wipe what is there first.
+            is_empty: nothing was made in the run that is there: unless it is done, a new one takes its place.
             extra: further facts for run.json; not compared.
 
         Raises:
-            WorkspaceError: a run with other settings, another seed or other source files is there and `force`
-                is not set; or the folder cannot be written.
+            WorkspaceError: a run with other settings, another seed or other source files is there that is not
+                empty, and `force` is not set; or the folder cannot be written.
         """
         existing = None
         if force:
             wipe(folder)
         else:
             existing = cls.find(folder)
-        if existing is not None:
+        if existing is not None and (existing.done or not is_empty):
             existing._refuse_other(recipe, sections, seed, sources or {})
             return existing
         run = cls(

@@ -17,11 +17,11 @@ from augment.data.held_out import make_split
 from augment.data.images import file_sha256, read_image, read_mask
 from augment.data.layouts import read_category
 from augment.detectors.base import AnomalyMap
-from augment.errors import TargetError, WorkspaceError
+from augment.errors import RecipeError, TargetError, WorkspaceError
 from augment.jobs.benchmark import benchmark
 from augment.jobs.columns import Column, columns_of, generators_of, labels_of
 from augment.jobs.trainings import SCORES
-from augment.recipe import BenchmarkConfig, Recipe
+from augment.recipe import BenchmarkConfig, Recipe, UNetConfig
 from augment.registry import DETECTORS
 from augment.workspace import Manifest, Run, Workspace
 
@@ -244,6 +244,35 @@ def test_more_seeds_extend_and_other_settings_are_refused(category, workspace):
     other = replace(RECIPE, benchmark=replace(RECIPE.benchmark, aupro_limit=0.1))
     with pytest.raises(WorkspaceError, match=r"aupro_limit.*--force"):
         run(category, workspace, other, fold=0)
+
+
+def test_a_setting_that_fails_before_the_first_training_does_not_bind(category, workspace):
+    unet = {"base_width": 4, "epochs": 1, "steps_per_epoch": 1}
+
+    def bench(**settings):
+        recipe = with_settings(unet=UNetConfig(**unet | settings))
+        return run(category, workspace, recipe, detectors=["unet"], fold=0)
+
+    folder = workspace.benchmark_folder("parts/washer", "unet")
+    with pytest.raises(RecipeError, match="image_size"):
+        bench(image_size=33)
+    assert "image_size: 33" in (folder / "recipe.yaml").read_text()
+    assert len(bench(image_size=32).rows) == 6
+    assert Run.is_done(folder) and "image_size: 32" in (folder / "recipe.yaml").read_text()
+    with pytest.raises(WorkspaceError, match=r"image_size = 32, not 33.*--force"):
+        bench(image_size=33)
+    (folder / "manifest.jsonl").unlink()  # the results are still there
+    with pytest.raises(WorkspaceError, match="--force"):
+        bench(image_size=33)
+
+
+def test_a_run_killed_in_its_second_training_binds(category, workspace, monkeypatch):
+    for fail_at, settings in ((0, {}), (1, {"aupro_limit": 0.1})):
+        monkeypatch.setattr(DarkDetector, "fail_at", fail_at)
+        with pytest.raises(KeyboardInterrupt):
+            run(category, workspace, with_settings(**settings), fold=0)
+    with pytest.raises(WorkspaceError, match=r"aupro_limit = 0.1, not 0.3"):
+        run(category, workspace, fold=0)
 
 
 def test_only_defects_with_synthetic_images_count(category, workspace):
