@@ -174,6 +174,24 @@ def test_settings_a_run_does_not_depend_on_may_change(tmp_path):
     assert open_run(tmp_path / "run", overrides=["synthesize.feather=5", "benchmark.seeds=[1]"]).done
 
 
+def test_settings_of_the_filter_matter_only_where_it_is_on(tmp_path):
+    def open_set(name, *overrides):
+        recipe = load_recipe("tiny", [f"synthesize.filter.{override}" for override in overrides])
+        return Run.open(tmp_path / name, recipe, ["synthesize"], 0)
+
+    others = "attempts=3", "margin=2.0", "criteria=[seam]"
+    open_set("off", "enabled=false").finish()
+    assert open_set("off", "enabled=false", *others).done
+    with pytest.raises(WorkspaceError, match=r"filter\.enabled = False, not True"):
+        open_set("off", "enabled=true", *others)
+    open_set("on", "enabled=true").finish()
+    for other in others:
+        with pytest.raises(WorkspaceError, match=f"filter.{other.partition('=')[0]} = "):
+            open_set("on", "enabled=true", other)
+        with pytest.raises(WorkspaceError, match=r"filter\.enabled = True, not False"):
+            open_set("on", "enabled=false", other)
+
+
 def test_an_unreadable_record_is_one_line(tmp_path):
     run = open_run(tmp_path / "run")
     (run.folder / "run.json").write_text("{")

@@ -65,7 +65,9 @@ class Filter:
         """Which attempt at an image is next; None: all it may have have failed, and it is left out."""
         name = f"{self.defect}/{index:04d}"
         first = self.drops.attempt(name)
-        failed = self.rejections.of(name, first) if self.config.enabled else []
+        if not self.config.enabled:
+            return first
+        failed = self.rejections.of(name, first)
         if len(failed) >= self.config.attempts:
             return None
         return failed[-1]["attempt"] + 1 if failed else first

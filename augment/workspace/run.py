@@ -138,7 +138,7 @@ class Run:
             then = _flatten(Recipe().to_dict()) | _flatten(yaml.safe_load(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, AttributeError, yaml.YAMLError) as error:
             raise WorkspaceError(f"{path} cannot be read ({error}). Redo the run with --force.") from error
-        now = _flatten(recipe.to_dict())
+        then, now = _in_force(then), _in_force(_flatten(recipe.to_dict()))
         prefixes = tuple(section + "." for section in sections)
         keys = [key for key in (now | then) if key in sections or key.startswith(prefixes)]
         pairs = [("seed", self._record["seed"], seed)]
@@ -199,6 +199,18 @@ def code_revision() -> str | None:
         return None
     is_own = (package.parent / ".git").exists()  # not the repository some environment happens to lie in
     return answer.stdout.strip() if is_own else None
+
+
+def _in_force(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with dotted keys, of a group that is switched off (`synthesize.filter`) only that it is."""
+    off = tuple(
+        key.removesuffix("enabled")
+        for key, value in settings.items()
+        if key.endswith(".enabled") and value is False
+    )
+    return {
+        key: value for key, value in settings.items() if key.endswith(".enabled") or not key.startswith(off)
+    }
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

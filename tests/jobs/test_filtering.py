@@ -100,6 +100,13 @@ def test_off_by_default_every_image_is_kept_and_scored(bench):
     assert not any(result.folder.glob("limits_*")) and not (result.folder / "rejected.jsonl").exists()
 
 
+def test_where_it_is_off_its_other_settings_do_not_matter(bench):
+    first = tree(bench.paint("idle", n=1).folder / "washer")
+    result = bench.paint("idle", "synthesize.filter.attempts=0", "synthesize.filter.margin=9", n=2)
+    assert (result.n, result.left_out) == (2, 0)
+    assert first.items() <= tree(result.folder / "washer").items()
+
+
 def test_every_decision_is_recorded_and_every_image_passed(bench, strict):
     limits = Limits(**json.loads((strict.folder / "limits_spot.json").read_text()))
     criteria = bench.recipe().synthesize.filter.criteria
