@@ -92,6 +92,15 @@ class Foreground:
             self._seen[path] = found
         return enlarged(found, shape)
 
+    def own_for(self, path: Path) -> list[Path]:
+        """The user's masks that decide where a defect goes on a good image; none where parts were found.
+
+        They are the image's own and, for what is usual, those looked at for the whole category.
+        """
+        if not self.own:
+            return []
+        return list(dict.fromkeys(self.own[image] for image in (path, *spread(list(self.own), _IMAGES))))
+
     def _like_the_others(self, found: np.ndarray) -> np.ndarray:
         """What was found; where it is odd, what is usual, or the whole image where parts lie differently."""
         if self.is_aligned:

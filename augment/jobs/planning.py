@@ -44,11 +44,13 @@ class Plan:
         source: the good image.
         shape: its (H, W).
         parts: its defects, in the order they are painted.
+        foreground: the user's own masks of parts that their places depend on.
     """
 
     source: Path
     shape: tuple[int, int]
     parts: tuple[Part, ...]
+    foreground: tuple[Path, ...] = ()
 
     @property
     def pieces(self) -> list[Piece]:
@@ -133,7 +135,8 @@ class Planner:
                 )
                 break
             parts.append(part)
-        return Plan(source, image.shape[:2], tuple(parts))
+        foreground = () if self.is_exact else tuple(self.foreground.own_for(source))
+        return Plan(source, image.shape[:2], tuple(parts), foreground)
 
     def _further(
         self,

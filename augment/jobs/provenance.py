@@ -94,6 +94,8 @@ class Provenance:
             "source_sha256": self.sources[str(plan.source)],
             **parts[0],
         }
+        if plan.foreground:
+            line["foreground"] = {str(path): self._sha256(path) for path in plan.foreground}
         if len(parts) > 1:
             line |= {
                 "window": asdict(result.window),

@@ -139,6 +139,19 @@ def test_the_users_own_masks_are_used(name, category_of, tmp_path):
     assert agreement(elsewhere, found.mask(read_image(image), image)) > 0.95
 
 
+def test_the_users_own_masks_behind_an_image_are_its_own_and_those_of_what_is_usual(
+    category_of, tmp_path, monkeypatch
+):
+    category = category_of("wood")
+    found = find_foreground(category, str(own_masks(category, tmp_path)))
+    images = [sample.image for sample in category.train_good]
+    masks = [tmp_path / f"{image.stem}.png" for image in images]
+    assert found.own_for(images[3]) == [masks[3], *masks[:3], *masks[4:]]
+    monkeypatch.setattr(module, "_IMAGES", 2)
+    assert found.own_for(images[3]) == [masks[3], masks[0], masks[-1]]
+    assert find_foreground(category, "none").own_for(images[3]) == []
+
+
 def test_folders_that_do_not_fit_are_errors(category_of, tmp_path):
     category = category_of("wood")
     for folder in (tmp_path / "no such", tmp_path):

@@ -181,6 +181,51 @@ def test_inputs_that_are_gone_or_changed(copied):
     assert reproduce(copied, 1).exit_code == 0
 
 
+@pytest.fixture
+def masked(copied, finished) -> Path:
+    """A workspace with the fit, and a set of one image painted with the user's own foreground masks."""
+    shutil.rmtree(copied / "runs/synthetic")
+    for path in (finished / "parts/washer/train/good").iterdir():
+        mask = np.zeros((72, 72), dtype=np.uint8)
+        mask[8:64, 8:64] = 255
+        (copied / "own").mkdir(exist_ok=True)
+        Image.fromarray(mask).save(copied / "own" / path.name)
+    setting = f"synthesize.masks.foreground={copied / 'own'}"
+    run("synthesize", "-n", 1, "--workspace", copied / "runs", "--device", "cpu", "--set", setting)
+    return copied
+
+
+def test_foreground_masks_of_the_users_own(masked):
+    (entry,) = entries(masked)
+    files = sorted((masked / "own").iterdir())
+    assert set(entry) == KNOWN | {"foreground"}
+    assert entry["foreground"] == {str(file): file_sha256(file) for file in files}
+    assert Path(next(iter(entry["foreground"]))).name == Path(entry["source"]).name
+    for file in files:
+        data = file.read_bytes()
+        file.write_bytes(data + b" ")
+        assert f"foreground mask of spot/0000, {file}, has changed" in refused(masked, 1)
+        file.unlink()
+        assert f"is not at {file} any more" in refused(masked, 1)
+        file.write_bytes(data)
+    assert reproduce(masked, 1).exit_code == 0
+    del entry["foreground"]  # as painted before it was recorded
+    manifest(masked).write_text(json.dumps(entry) + "\n")
+    assert reproduce(masked, 1).exit_code == 0
+
+
+def test_target_masks_of_the_users_own(copied, finished):
+    shutil.rmtree(copied / "runs/synthetic")
+    folder = shutil.copytree(finished / "parts/washer/ground_truth/spot", copied / "masks")
+    run("synthesize", "-n", 1, "--workspace", copied / "runs", "--device", "cpu", "--masks", folder)
+    (entry,) = entries(copied)
+    assert set(entry) == KNOWN
+    file = Path(entry["mask_source"])
+    assert file.parent == folder and entry["mask_source_sha256"] == file_sha256(file)
+    file.write_bytes(file.read_bytes() + b" ")
+    assert f"mask of spot/0000, {file}, has changed" in refused(copied, 1)
+
+
 def test_a_fit_a_setting_or_a_model_that_is_not_what_it_was(copied, finished):
     folder, entry = manifest(copied).parent, entries(copied)[0]
     for file, words in (
