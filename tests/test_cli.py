@@ -2,14 +2,16 @@ from __future__ import annotations
 
 import json
 import logging
+import runpy
 import shlex
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from augment.cli import main
+from augment.cli import main, options
 from augment.recipe import load_recipe
 from augment.workspace import Run, Workspace
 
@@ -55,6 +57,13 @@ def test_help_has_two_examples_that_parse(run, command):
             program, name, *arguments = shlex.split(part)
             assert program == "augment"
             assert main.commands[name].make_context(name, arguments) is not None
+
+
+def test_the_default_workspace_is_written_in_one_place(monkeypatch):
+    monkeypatch.setattr("augment.workspace.DEFAULT_ROOT", "elsewhere")
+    command = click.Command("any")
+    runpy.run_path(options.__file__)["workspace"](command)
+    assert [parameter.default for parameter in command.params] == ["elsewhere"]
 
 
 def test_help_groups_options_and_shows_defaults(run):

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from augment.cli.console import option, stack
+from augment.workspace import DEFAULT_ROOT
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
 DTYPES = click.Choice(["auto", "float32", "bfloat16", "float16"])
@@ -31,7 +32,7 @@ def data_root_option(text: str) -> Callable:
 data_root = data_root_option("Folder in which relative dataset paths and cards' datasets are looked for.")
 workspace = option(
     "Data", "--workspace", "-w", type=FOLDER, envvar="AUGMENT_WORKSPACE", show_envvar=True,
-    default="augment-runs", help="Folder for fits, synthetic images and scores.",
+    default=DEFAULT_ROOT, help="Folder for fits, synthetic images and scores.",
 )  # fmt: skip
 folders = stack(data_root, workspace)
 
