@@ -19,10 +19,15 @@ Three rows for each classifier:
     real:untouched      the good images as they were, at the same borders: what can be told without any paste
     real:real           the real images at random in two halves: what the figure is by chance (mean of three)
 
-A real mask is drawn by hand, smooth and some pixels off the defect's edge; a composite's follows what was
-changed, raggedly. That can be told, seam or not. So both kinds of outline are first drawn anew with one broad
-pen (--as-drawn: not), which takes the raggedness away but not the distance: the figure is an upper limit of
-what the seam shows.
+A real mask is drawn by hand, smooth and some pixels off the defect's edge; a composite's refined mask follows
+what was changed, raggedly. That can be told, seam or not. `--outline` says which borders are compared:
+
+    target    a composite's target mask, which is a real defect's mask moved: the outlines of both kinds are
+              drawn by the same hands, as far from what they enclose. The paste ends inside or on it.
+              Composites are in the fold of the real defect they started from.
+    refined   the refined mask, an upper limit of what the seam shows
+
+Both kinds are first drawn anew with one broad pen (`--as-drawn`: not), which takes raggedness away.
 """
 
 from __future__ import annotations
@@ -47,7 +52,9 @@ from torch import nn
 
 from augment.data.images import read_image, read_mask, to_rgb
 from augment.data.parts import part_groups
-from augment.data.targets import resolve_categories
+from augment.data.targets import resolve_categories, resolve_targets
+from augment.jobs.planning import Planner
+from augment.recipe import Recipe
 from augment.workspace import Manifest, Run
 
 SIDE, POINTS, FOLDS, REPEATS = 48, 12, 5, 3
@@ -108,6 +115,18 @@ def collect(images: Sequence[tuple[np.ndarray, np.ndarray, str]]) -> Patches:
     groups = [[group] * len(pixels) for (pixels, _), (_, _, group) in zip(cuts, images, strict=True)]
     pixels, distances = (np.concatenate(parts) for parts in zip(*cuts, strict=True))
     return Patches(pixels, distances, np.concatenate(groups))
+
+
+def target_masks(folder: Path, run: Run, entries: Sequence[dict]) -> list[np.ndarray]:
+    """The target mask of each composite of one defect, planned again; bool (H, W)."""
+    fit_run = Run.find(folder / entries[0]["fit"])
+    (target,) = resolve_targets([f"{fit_run.info()['root']}/{entries[0]['defect']}"], None)
+    planner = Planner.of(target, fit_run, Recipe.read(folder / "recipe.yaml"), run.info()["seed"])
+    plans = [planner.plan(entry["index"], entry.get("attempt", 0)) for entry in entries]
+    for plan, entry in zip(plans, entries, strict=True):
+        if plan.mask.sum() != entry["target_pixels"]:
+            raise SystemExit(f"{entry['id']}: its target mask cannot be found again.")
+    return [plan.mask for plan in plans]
 
 
 def profiles(patches: Patches) -> np.ndarray:
@@ -178,13 +197,16 @@ def held_out_auroc(
 
 def _folds(labels: np.ndarray, groups: np.ndarray, seed: int) -> list[np.ndarray]:
     """FOLDS bool arrays, each True on the patches held out; each holds both labels, groups are undivided."""
-    held = [np.zeros(len(labels), dtype=bool) for _ in range(FOLDS)]
+    fold_of: dict[str, int] = {}
     for label in (0, 1):
-        rows = np.flatnonzero(labels == label)
+        rows = np.flatnonzero((labels == label) & ~np.isin(groups, list(fold_of)))
+        if not len(rows):
+            continue
         splitter = GroupKFold(FOLDS, shuffle=True, random_state=seed)
-        for fold, (_, out) in zip(held, splitter.split(rows, groups=groups[rows]), strict=True):
-            fold[rows[out]] = True
-    return held
+        for number, (_, out) in enumerate(splitter.split(rows, groups=groups[rows])):
+            fold_of |= dict.fromkeys(groups[rows[out]], number)
+    numbers = np.array([fold_of[group] for group in groups])
+    return [numbers == number for number in range(FOLDS)]
 
 
 def halves(groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -201,6 +223,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--category", help="path/to/DATASET/CATEGORY of the real images; default: the run's")
     parser.add_argument("--defect", action="append", help="only this type; repeatable")
     parser.add_argument("--weights", type=Path, required=True, help="torchvision's resnet18, a state dict")
+    parser.add_argument("--outline", choices=["target", "refined"], default="target", help="of composites")
     parser.add_argument("--as-drawn", action="store_true", help="outlines as they are")
     parser.add_argument("--name", default="", help="of the set, for the CSV")
     parser.add_argument("--seed", type=int, default=0)
@@ -228,11 +251,18 @@ def main() -> None:
                 for s in category.defects[defect]
             ]
         )
-        masks = [drawn(read_mask(options.run / entry["mask"])) for entry in chosen]
         sources = [Path(entry["source"]) for entry in chosen]
+        if options.outline == "target":
+            masks = target_masks(options.run, run, chosen)
+            part_of = {s.image.name: f"part {labels_of[s.image]}" for s in category.defects[defect]}
+            groups = [part_of[Path(entry["example"]).name] for entry in chosen]
+        else:
+            masks = [read_mask(options.run / entry["mask"]) for entry in chosen]
+            groups = [source.name for source in sources]
+        masks = [drawn(mask) for mask in masks]
         good = {sample.image.name: sample.image for sample in category.train_good}
         made, untouched = (
-            collect([(read_image(p), m, s.name) for p, m, s in zip(paths, masks, sources, strict=True)])
+            collect([(read_image(p), m, g) for p, m, g in zip(paths, masks, groups, strict=True)])
             for paths in (
                 [options.run / entry["image"] for entry in chosen],
                 [good[source.name] for source in sources],
@@ -264,7 +294,7 @@ def main() -> None:
                         "target": f"{category.key}/{defect}",
                         "set": options.name or str(run.info().get("revision")),
                         "classifier": kind,
-                        "outline": "as drawn" if options.as_drawn else "redrawn",
+                        "outline": f"{options.outline}, {'as drawn' if options.as_drawn else 'redrawn'}",
                         "what": name,
                         "auroc": f"{value:.4f}",
                         "real_images": len(category.defects[defect]),

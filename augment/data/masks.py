@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -77,7 +78,7 @@ def random_mask(
     return mask
 
 
-def feather(mask: np.ndarray, width: int) -> np.ndarray:
+def feather(mask: np.ndarray, width: float, share: float = 1.0) -> np.ndarray:
     """The weight of the painted pixels: 0 outside the mask, rising to 1 inside it over `width` pixels.
 
     Where the mask is too thin for the whole ramp, it is steeper: every part still reaches 1 at its ridge.
@@ -85,7 +86,9 @@ def feather(mask: np.ndarray, width: int) -> np.ndarray:
 
     Args:
         mask: bool (H, W).
-        width: pixels below 1 along an edge; 0 gives the mask itself.
+        width: of the ramp, pixels from the border of 0 to the first of 1, less 1; 0 gives the mask itself.
+        share: the ramp is no wider than this share of the greatest distance to the mask's edge, so that a
+            small defect is not faded out.
 
     Returns:
         float32 (H, W) in [0, 1].
@@ -99,8 +102,9 @@ def feather(mask: np.ndarray, width: int) -> np.ndarray:
     (top, left), (bottom, right) = np.maximum(low - 1, 0), high + 1
     mask = mask[top:bottom, left:right]
     distance = ndimage.distance_transform_edt(mask)  # 1 at the edge's inner pixels
+    width = min(width, share * float(distance.max()))
     ridge = distance
-    for _ in range(width):  # the greatest distance nearby, carried along inside the mask only
+    for _ in range(math.ceil(width)):  # the greatest distance nearby, carried along inside the mask only
         ridge = np.where(mask, ndimage.maximum_filter(ridge, size=3), 0)
     full = np.clip(ridge, 1, width + 1)
     alpha[top:bottom, left:right] = np.minimum(distance / full, 1)

@@ -26,6 +26,7 @@ _ATTEMPTS = 10
 STILL = MaskConfig(flips=False, rotation=0.0, scale=(1.0, 1.0), translation=0.0, elastic=0.0)
 """Nothing is changed."""
 LEAST_AREA, _LARGEST_AREA = 0.6, 3.0  # of a target mask, in those of its training mask
+_FINE = 96  # side of the square in which a defect is bent, pixels; one of a smaller defect is enlarged
 _WHOLE = 1024  # longer side of an image that is turned as a whole, pixels
 
 
@@ -194,11 +195,15 @@ def _changed(
     if not mask.any():
         return corner, mask, field
     side, start = _surroundings(mask)
-    patches = (placed(layer, -start, (side, side)) for layer in (mask, field))
+    mask, field = (placed(layer, -start, (side, side)) for layer in (mask, field))
     steps = [A.Affine(scale=config.scale, keep_ratio=True, p=1)]
     if config.elastic > 0:
         steps.append(A.GridDistortion(num_steps=4, distort_limit=0.4 * config.elastic, p=1))
-    mask, field, _ = _transformed(*patches, steps, rng)
+    if side >= _FINE:
+        mask, field, _ = _transformed(mask, field, steps, rng)
+    else:  # pixel by pixel, a small round defect would come out in corners
+        mask, field, _ = _transformed(*_enlarged(mask, field, _FINE), steps, rng)
+        mask, field = _shrunk(mask, field, side)
     reach = config.translation * np.array(shape)
     corner = corner + start + np.rint(rng.uniform(-reach, reach)).astype(int)
     return cut_to_image(corner, mask, field, shape)
@@ -243,6 +248,18 @@ def _transformed(
     follow = A.KeypointParams("xy", remove_invisible=False)
     moved = A.Compose(steps, seed=seed, keypoint_params=follow)(image=field, keypoints=[point[::-1]])
     return grey, moved["image"], np.array(moved["keypoints"][0])[::-1]
+
+
+def _enlarged(mask: np.ndarray, field: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
+    """A square mask and the way back, at a larger size; the mask with a smooth outline."""
+    grey = cv2.resize(mask.astype(np.uint8) * 255, (side, side), interpolation=cv2.INTER_LINEAR)
+    return grey >= 128, cv2.resize(field, (side, side), interpolation=cv2.INTER_LINEAR)
+
+
+def _shrunk(mask: np.ndarray, field: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
+    """The way back from `_enlarged`; the threshold below 1/2 lets thin lines survive."""
+    grey = cv2.resize(mask.astype(np.uint8) * 255, (side, side), interpolation=cv2.INTER_AREA)
+    return grey >= 96, cv2.resize(field, (side, side), interpolation=cv2.INTER_AREA)
 
 
 def _albumentations() -> ModuleType:
