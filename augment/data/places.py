@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from augment.data.foreground import Foreground
 from augment.data.ground import enlarged
-from augment.data.masks import resize_mask
+from augment.data.masks import mask_bounds, resize_mask
 from augment.data.moves import STAY, Move, move_between
 from augment.data.target_place import LEAST_AREA, STILL, TargetPlace, target_place
 from augment.data.trimming import trimmed
@@ -20,6 +20,7 @@ _SIDE = 160  # longer side at which places are compared, pixels
 _RING = 5  # width of the surroundings compared, pixels of that size
 _MOST = 64.0  # grey levels; a pixel that differs more counts as this
 _PLAIN = 12  # grey levels by which plain ground may differ from its median colour
+_SAME_PROPORTIONS = 0.02  # by which the logarithms of two images' proportions may differ
 _FRAME = 0.8  # share of an image's frame that is ground, where there is any
 
 
@@ -185,6 +186,55 @@ def surroundings_gap(place: TargetPlace, training_image: np.ndarray, image: np.n
     change = place.moved(training_image, image)[ring][shown].astype(np.float32) - image[ring][shown]
     change = np.abs(change - np.median(change, axis=0)).max(axis=1)
     return float((np.minimum(change, _MOST).sum() + _MOST * (~shown).sum()) / len(shown))
+
+
+def at_same_scale(
+    image: np.ndarray, mask: np.ndarray, shape: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """A training image and its mask as they would be in a piece of the same texture of another shape.
+
+    Pieces of other proportions are cut from the texture as one camera shows it: stretched onto each other, a
+    round hole would turn oval. So a pixel stays a pixel, and the defect as far on the way from edge to edge;
+    only one that has no room is shrunk. Images of the same proportions are returned as they are: one view at
+    another resolution.
+
+    Args:
+        image: uint8 (h, w, 3).
+        mask: bool (h, w), not empty.
+        shape: (H, W).
+
+    Returns:
+        Both as (H, W), or as they were. Beyond its edge the image is mirrored.
+    """
+    ratio = np.divide(shape, mask.shape)
+    if abs(np.log(ratio[0] / ratio[1])) <= _SAME_PROPORTIONS:
+        return image, mask
+    low, high = mask_bounds(mask)
+    scale = min(1.0, *(np.array(shape) / (high - low)))
+    room = np.array(mask.shape) - (high - low)
+    way = np.where(room > 0, low / np.maximum(room, 1), 0.5)
+    start = np.rint(way * (np.array(shape) - scale * (high - low)))
+    shift = start - scale * low + (scale - 1) / 2  # a pixel's place is its middle
+    move = np.array([[scale, 0, shift[1]], [0, scale, shift[0]]])
+    moved = cv2.warpAffine(image, move, shape[::-1], borderMode=cv2.BORDER_REFLECT_101)
+    grey = cv2.warpAffine(mask.view(np.uint8) * np.uint8(255), move, shape[::-1])
+    return moved, grey >= 96
+
+
+def light_around(image: np.ndarray, mask: np.ndarray) -> float:
+    """How bright an image is around a mask: the mean grey level, 0 to 255, of the pixels close by.
+
+    Args:
+        image: uint8 (H, W) or (H, W, 3).
+        mask: bool (h, w), not empty; resized to the image where they differ.
+    """
+    mask = resize_mask(mask, image.shape[:2])
+    low, high = mask_bounds(mask)
+    reach = np.maximum((high - low) // 2, _RING)
+    start, stop = np.maximum(low - reach, 0), high + reach
+    window = slice(start[0], stop[0]), slice(start[1], stop[1])
+    near = image[window][~mask[window]]
+    return float((near if near.size else image).mean())
 
 
 def plain_ground(image: np.ndarray) -> np.ndarray:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ import torch
 from augment.data.foreground import Foreground, find_foreground
 from augment.data.images import image_size, list_images, read_image, read_mask, to_rgb
 from augment.data.masks import PackedMasks, read_mask_folder, resize_mask
-from augment.data.places import Parts, best_place
+from augment.data.places import Parts, at_same_scale, best_place, light_around
 from augment.data.sample import Sample, Target
 from augment.data.windows import window_around
 from augment.jobs.painting import PaintJob, Piece
@@ -25,6 +26,8 @@ from augment.workspace import Run, trained_names
 
 log = logging.getLogger(__name__)
 _ATTEMPTS = 10  # at a place that is free, for each further defect
+_SOURCES, _ALIKE = 8, 1.25  # good images tried, and how much brighter or darker one may be
+_DARK = 8.0  # grey levels that are added before two lights are compared
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,11 @@ class Plan:
             mask[piece.window.slices] |= piece.mask
         return mask
 
+    def is_of(self, entry: Mapping[str, Any]) -> bool:
+        """Whether a manifest's line tells of the same source and target masks."""
+        then = entry["source"], entry["mask_source"], entry["target_pixels"]
+        return then == (str(self.source), self.mask_source, sum(int(p.mask.sum()) for p in self.pieces))
+
     def image(self) -> np.ndarray:
         """uint8 (H, W) or (H, W, 3), the good image, read again: a batch of large ones is not held."""
         return read_image(self.source)
@@ -114,9 +122,10 @@ class Planner:
         shared = index // self.recipe.synthesize.samples_per_source
         rng = np.random.default_rng([self.seed, name, shared, *again])
         good = self.target.category.train_good
-        source = good[rng.integers(len(good))].image
-        image = read_image(source)
+        first = int(rng.integers(len(good)))
         choice = shared % len(self.masks) if self.is_exact else int(rng.integers(len(self.masks)))
+        again_rng = np.random.default_rng([self.seed, name, shared, attempt, 0, 1])
+        source, image = self._source(first, choice, again_rng)
         generator = step_generator(self.seed, name, index, *again)
         parts = [self._part(image, source, choice, rng, generator)]
         limits = self.recipe.synthesize.defects_per_image
@@ -137,6 +146,27 @@ class Planner:
             parts.append(part)
         foreground = () if self.is_exact else tuple(self.foreground.own_for(source))
         return Plan(source, image.shape[:2], tuple(parts), foreground)
+
+    def _source(self, first: int, choice: int, rng: np.random.Generator) -> tuple[Path, np.ndarray]:
+        """The good image to paint on: of a texture one that is lit as the training image is, near the defect.
+
+        A hole in a bright tile is no hole of a dark one. Of up to 8 images drawn, the first that is within a
+        quarter as bright there is taken, or else the one most alike. What surrounds a part is no measure.
+        """
+        good = [sample.image for sample in self.target.category.train_good]
+        if self.is_exact or self.foreground.is_object:
+            return good[first], read_image(good[first])
+        mask = self.masks[choice]
+        wanted = light_around(read_image(self.images[choice]), mask)
+        least, chosen = np.inf, None
+        for index in (first, *rng.integers(len(good), size=_SOURCES - 1)):
+            image = read_image(good[index])
+            gap = abs(np.log((light_around(image, mask) + _DARK) / (wanted + _DARK)))
+            if gap < least:
+                least, chosen = gap, (good[index], image)
+            if gap <= np.log(_ALIKE):
+                break
+        return chosen
 
     def _further(
         self,
@@ -169,11 +199,13 @@ class Planner:
         if self.is_exact:
             mask = resize_mask(self.masks[choice], image.shape[:2])
             return Part(PaintJob(image, mask, generator).cut(self.recipe.window), name, None)
-        shown, parts = to_rgb(read_image(self.images[choice])), None
-        if self.foreground.is_object:
+        shown, trained, parts = to_rgb(read_image(self.images[choice])), self.masks[choice], None
+        if not self.foreground.is_object:
+            shown, trained = at_same_scale(shown, trained, image.shape[:2])
+        else:
             here = self.foreground.mask(image, source)
             parts = Parts(self.foreground.mask(shown, self.images[choice]), here, self.foreground)
-        place = best_place(self.masks[choice], shown, to_rgb(image), synthesize.masks, rng, parts)
+        place = best_place(trained, shown, to_rgb(image), synthesize.masks, rng, parts)
         mask = place.mask
         window, example = window_around(mask, self.recipe.window), None
         if synthesize.starts_from_examples:

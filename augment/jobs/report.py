@@ -108,8 +108,7 @@ def _images(
     for entry in entries:
         result, refined = _read(folder, entry)
         plan = planners[entry["defect"]].plan(entry["index"], entry.get("attempt", 0))
-        then = entry["source"], entry["mask_source"], entry["target_pixels"]
-        is_same = then == (str(plan.source), plan.mask_source, int(plan.mask.sum()))
+        is_same = plan.is_of(entry)
         if not is_same:
             log.warning("%s: its source and target mask cannot be found again", entry["id"])
         yield SetImage(

@@ -276,13 +276,18 @@ def _image_id(defect: str, index: int) -> str:
 def _draw_sheet(planner: Planner, manifest: Manifest, folder: Path, path: Path) -> None:
     """The contact sheet of a defect's first images, from what was written."""
     defect = planner.target.defect
-    entries = sorted((e for e in manifest.entries() if e["defect"] == defect), key=lambda e: e["index"])
-    entries = entries[:_SHEET]
-    captions = [f"{entry['id']}, on {Path(entry['source']).name}" for entry in entries]
+    found = sorted((e for e in manifest.entries() if e["defect"] == defect), key=lambda e: e["index"])[
+        :_SHEET
+    ]
+    shown = [(entry, planner.plan(entry["index"], entry.get("attempt", 0))) for entry in found]
+    # Of a set that another version began, the plans of its images may be others now.
+    shown = [(entry, plan) for entry, plan in shown if plan.is_of(entry)]
+    if not shown:
+        return
+    captions = [f"{entry['id']}, on {Path(entry['source']).name}" for entry, _ in shown]
 
     def rows() -> Iterator[dict[str, np.ndarray]]:
-        for entry in entries:
-            plan = planner.plan(entry["index"], entry.get("attempt", 0))
+        for entry, plan in shown:
             result, refined = read_image(folder / entry["image"]), read_image(folder / entry["mask"]) > 0
             yield {"source": plan.image(), "target": plan.mask, "result": result, "refined": refined}
 
