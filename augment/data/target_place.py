@@ -199,7 +199,7 @@ def _changed(
     steps = [A.Affine(scale=config.scale, keep_ratio=True, p=1)]
     if config.elastic > 0:
         steps.append(A.GridDistortion(num_steps=4, distort_limit=0.4 * config.elastic, p=1))
-    if side >= _FINE:
+    if side >= _FINE or (config.scale == (1.0, 1.0) and config.elastic == 0):
         mask, field, _ = _transformed(mask, field, steps, rng)
     else:  # pixel by pixel, a small round defect would come out in corners
         mask, field, _ = _transformed(*_enlarged(mask, field, _FINE), steps, rng)

@@ -196,6 +196,15 @@ def test_feather_ramps_over_its_width():
     assert np.array_equal(feather(mask, 2), np.repeat(ramp[:, None], 21, axis=1))
 
 
+def test_the_ramp_of_a_small_defect_is_no_wider_than_its_share():
+    y, x = np.mgrid[:200, :200]
+    small, large = (np.hypot(y - 100, x - 100) < radius for radius in (6, 90))
+    assert np.array_equal(feather(large, 2, 0.05), feather(large, 2))
+    alpha = feather(small, 2, 0.05)
+    assert 0.7 < alpha[small].min() < 0.8 < feather(small, 2)[small].min() + 0.5
+    assert alpha.sum() > 0.93 * small.sum() > 1.2 * feather(small, 2).sum()
+
+
 def test_a_thin_part_beside_a_thick_one_reaches_1():
     mask = np.zeros((40, 40), bool)
     mask[5:35, 5:20] = True

@@ -9,7 +9,15 @@ import pytest
 from scipy import ndimage
 
 from augment.data import foreground as module
-from augment.data.places import Parts, best_place, plain_ground, share_on, surroundings_gap
+from augment.data.places import (
+    Parts,
+    at_same_scale,
+    best_place,
+    light_around,
+    plain_ground,
+    share_on,
+    surroundings_gap,
+)
 from augment.data.target_place import TargetPlace, target_place
 from augment.recipe import MaskConfig
 
@@ -150,3 +158,46 @@ def test_a_texture_has_the_places_it_had_before(part):
     seeds = np.random.default_rng(5).integers(2**63, size=CONFIG.candidates)
     places = [target_place([mask], mask.shape, CONFIG, np.random.default_rng(seed)) for seed in seeds]
     assert any(np.array_equal(first.mask, place.mask) for place in places)
+
+
+def spotted(shape, top, left, side):
+    """A grey surface with a black square, and its mask."""
+    mask = np.zeros(shape, dtype=bool)
+    mask[top : top + side, left : left + side] = True
+    image = np.where(mask[..., None], 0, np.uint8(120)).repeat(3, axis=2).astype(np.uint8)
+    return image, mask
+
+
+def test_a_square_stays_square_on_a_piece_of_other_proportions():
+    image, mask = spotted((100, 100), 20, 60, 16)
+    moved, there = at_same_scale(image, mask, (60, 240))
+    assert moved.shape == (60, 240, 3) and there.shape == (60, 240)
+    assert there.sum() == 256 and (moved[there] == 0).all()
+    near = ndimage.binary_dilation(there, iterations=15) & ~there  # farther off, what is mirrored may lie
+    assert (moved[near] == 120).all()
+    rows, columns = np.nonzero(there)
+    assert rows.min() == round(20 / 84 * 44) and columns.min() == 160  # as far on the way across
+
+
+def test_a_defect_at_an_edge_stays_there_and_one_without_room_is_shrunk():
+    image, mask = spotted((100, 100), 0, 84, 16)
+    _, there = at_same_scale(image, mask, (60, 240))
+    assert there[:16, 224:].all()
+    image, mask = spotted((100, 200), 0, 40, 100)
+    _, there = at_same_scale(image, mask, (50, 300))
+    assert there.any(axis=1).all() and there.any(axis=0).sum() == pytest.approx(50, abs=1)
+
+
+def test_the_same_view_at_another_resolution_is_left_alone():
+    image, mask = spotted((100, 120), 20, 60, 16)
+    for shape in ((100, 120), (50, 60), (301, 360)):
+        found = at_same_scale(image, mask, shape)
+        assert found[0] is image and found[1] is mask
+
+
+def test_the_light_around_a_defect_is_of_what_is_near_it_and_not_of_it():
+    image, mask = spotted((100, 100), 40, 40, 10)
+    image[:20] = 250  # far away
+    assert light_around(image, mask) == 120
+    assert light_around(image[..., 0], mask) == 120
+    assert light_around(image, np.ones((100, 100), dtype=bool)) == pytest.approx(image.mean())

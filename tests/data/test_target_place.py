@@ -111,3 +111,17 @@ def test_a_place_shifted_and_cut():
         assert np.array_equal(after[moved.mask], before[place.mask])
         half = moved.mask & (np.arange(SHAPE[0]) < np.nonzero(moved.mask)[0].mean())[:, None]
         assert np.array_equal(moved.within(half).mask, half)
+
+
+@pytest.mark.parametrize("radius", [3.5, 5, 6.5])
+def test_a_small_round_defect_comes_out_without_corners(radius):
+    y, x = np.mgrid[:120, :120]
+    mask = np.hypot(y - 60, x - 60) < radius
+    solid = []
+    for seed in range(30):
+        found = target_place([mask], mask.shape, MaskConfig(), np.random.default_rng(seed)).mask
+        (outline,), _ = cv2.findContours(
+            found.repeat(4, 0).repeat(4, 1).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
+        )
+        solid.append(cv2.contourArea(outline) / cv2.contourArea(cv2.convexHull(outline)))
+    assert np.quantile(solid, 0.1) > 0.84  # 1: convex; an L or a plus has less

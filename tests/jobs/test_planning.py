@@ -1,0 +1,80 @@
+"""Which good image a defect is painted on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from augment.data.layouts import read_category
+from augment.data.sample import Target
+from augment.jobs.planning import Planner
+from augment.recipe import load_recipe
+from augment.workspace import Run
+
+
+def surface(light: int, seed: int, shape=(96, 120)) -> np.ndarray:
+    noise = np.random.default_rng(seed).normal(0, 6, (*shape, 3))
+    return (light + noise).clip(0, 255).astype(np.uint8)
+
+
+def planner(root: Path, lights: list[int], light: int, ground: int | None = None) -> Planner:
+    """Of a category with a good image for each of some lights, and one defect image of a light.
+
+    A texture fills the image; with `ground`, what is lit is a plate on ground of that light.
+    """
+    for folder in ("train/good", "test/spot", "ground_truth/spot"):
+        (root / folder).mkdir(parents=True)
+    for number, shade in enumerate([*lights, light]):
+        image = surface(shade, number)
+        if ground is not None:
+            plate, image = image[24:72, 30:90], surface(ground, number)
+            image[24:72, 30:90] = plate
+        name = "test/spot/000.png" if number == len(lights) else f"train/good/{number:03d}.png"
+        Image.fromarray(image).save(root / name)
+    mask = np.zeros((96, 120), np.uint8)
+    mask[40:52, 50:66] = 255
+    Image.fromarray(mask).save(root / "ground_truth/spot/000_mask.png")
+    target = Target(read_category(root, "made", None), "spot")
+    run = Run(root, {"training": {"000.png": ""}})
+    return Planner.of(target, run, load_recipe("quick"), 0)
+
+
+def lights(made: Planner, count: int = 12) -> list[float]:
+    return [float(np.median(made.plan(index).image())) for index in range(count)]
+
+
+def test_a_texture_is_painted_on_where_it_is_lit_as_the_training_image_is(tmp_path: Path):
+    made = planner(tmp_path / "made", [30, 60, 115, 125, 210, 240] * 2, 120)
+    assert not made.foreground.is_object
+    found = lights(made)
+    assert sum(100 < light < 150 for light in found) >= 10  # a third of the images are; 8 are drawn
+    assert 30 not in np.round(found, -1) and 240 not in np.round(found, -1)  # the others are not as near
+    assert len({made.plan(index).source for index in range(12)}) > 2
+    assert made.plan(3).source == made.plan(3).source
+
+
+def test_where_no_good_image_is_lit_alike_the_one_most_alike_is_taken(tmp_path: Path):
+    made = planner(tmp_path / "made", [20, 70], 200)
+    assert lights(made).count(pytest.approx(70, abs=3)) >= 11  # of 8 draws, all the other one: 1 in 256
+
+
+def test_a_plan_knows_its_line_of_the_manifest(tmp_path: Path):
+    plan = planner(tmp_path / "made", [100, 120], 120).plan(0)
+    line = {
+        "source": str(plan.source),
+        "mask_source": plan.mask_source,
+        "target_pixels": int(plan.mask.sum()),
+    }
+    assert plan.is_of(line)
+    assert not plan.is_of({**line, "target_pixels": 3})
+    assert not plan.is_of({**line, "source": "other.png"})
+
+
+def test_a_part_on_a_ground_is_painted_on_whatever_its_light(tmp_path: Path):
+    made = planner(tmp_path / "made", [60, 120, 180] * 4, 120, ground=245)
+    assert made.foreground.is_object
+    plates = {round(float(made.plan(index).image()[30:60, 40:80].mean()), -1) for index in range(12)}
+    assert plates == {60, 120, 180}
