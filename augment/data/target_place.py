@@ -206,7 +206,32 @@ def _changed(
         mask, field = _shrunk(mask, field, side)
     reach = config.translation * np.array(shape)
     corner = corner + start + np.rint(rng.uniform(-reach, reach)).astype(int)
+    if move.matrix is None:
+        corner = corner + _back_to_edges(corner, mask, field, shape)
     return cut_to_image(corner, mask, field, shape)
+
+
+def _back_to_edges(
+    corner: np.ndarray, mask: np.ndarray, field: np.ndarray, shape: tuple[int, int]
+) -> np.ndarray:
+    """The shift (rows, columns) by which an edge again cuts off a defect that its own image's edge cuts off.
+
+    Moved inwards, it would end in a straight line in the middle of nowhere. One that runs from edge to edge
+    stays where it is.
+    """
+    shown = np.pad(field[..., 2] >= 0.99, 1)
+    inside = mask & shown[1:-1, 1:-1]
+    cuts = np.array(  # (2, 2, h, w): along each axis, where nothing is known of the pixel before, and after
+        [[inside & ~np.roll(shown, way, axis)[1:-1, 1:-1] for way in (1, -1)] for axis in (0, 1)]
+    )
+    lengths = cuts.sum(axis=(2, 3))
+    is_cut = lengths > lengths.max() / 2  # less: the steps of a line that has been turned a little
+    shift = np.zeros(2, dtype=int)
+    for axis, (first, last) in enumerate(is_cut):
+        if first != last:
+            at = np.nonzero(cuts[axis, int(last)])[axis] + corner[axis]
+            shift[axis] = max(0, shape[axis] - 1 - at.min()) if last else min(0, -at.max())
+    return shift
 
 
 def _turned_part(mask: np.ndarray, matrix: np.ndarray | None = None) -> tuple[np.ndarray, tuple[int, int]]:

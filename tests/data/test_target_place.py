@@ -125,3 +125,24 @@ def test_a_small_round_defect_comes_out_without_corners(radius):
         )
         solid.append(cv2.contourArea(outline) / cv2.contourArea(cv2.convexHull(outline)))
     assert np.quantile(solid, 0.1) > 0.84  # 1: convex; an L or a plus has less
+
+
+@pytest.mark.parametrize("middle", [(0, 120), (100, 0), (199, 130), (90, 259), (0, 259)])
+def test_a_defect_cut_off_by_its_images_edge_is_cut_off_by_an_edge_again(middle):
+    y, x = np.mgrid[:200, :260]
+    mask = np.hypot(y - middle[0], x - middle[1]) < 24
+    along = [axis for axis, extent in enumerate(mask.shape) if middle[axis] in (0, extent - 1)]
+    places = [target_place([mask], mask.shape, MaskConfig(), np.random.default_rng(i)) for i in range(20)]
+    for place in places:
+        for axis in along:
+            ends = np.moveaxis(place.mask, axis, 0)[[0, -1]]
+            assert ends.any(axis=1).sum() == 1
+    assert len({place.mask.tobytes() for place in places}) > 10
+
+
+def test_a_defect_inside_its_image_or_right_across_it_is_not_drawn_to_an_edge():
+    across, inside = np.zeros((200, 260), dtype=bool), np.zeros((200, 260), dtype=bool)
+    across[:, 100:110], inside[4:14, 100:120] = True, True
+    config = MaskConfig(flips=False, rotation=0, scale=(1, 1), translation=0, elastic=0)
+    for mask in (across, inside):
+        assert np.array_equal(target_place([mask], mask.shape, config, np.random.default_rng(0)).mask, mask)
