@@ -15,6 +15,7 @@ from scipy import ndimage
 
 from augment.data.images import to_rgb
 from augment.data.masks import feather
+from augment.data.trimming import trimmed
 from augment.data.windows import Window, carry_detail, crop, paste, window_around
 from augment.methods.base import Generated, Method
 from augment.recipe import Recipe, WindowConfig
@@ -61,6 +62,8 @@ class Piece:
         image: uint8 (h, w) or (h, w, 3), the window's pixels.
         mask: bool (h, w), the target mask, which the window holds all of.
         generator, reference, example: as in `PaintJob`, of the window's size.
+        part: bool (h, w), where the part is; None: all over.
+        overhang: the share of the refined mask that may lie off the part, 0 to 1.
     """
 
     window: Window
@@ -70,6 +73,8 @@ class Piece:
     generator: torch.Generator
     reference: np.ndarray | None = None
     example: np.ndarray | None = None
+    part: np.ndarray | None = None
+    overhang: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -197,6 +202,8 @@ def _pasted(piece: Piece, generated: Generated, i: int, recipe: Recipe) -> Paint
     whole = Window(0, 0, *piece.mask.shape)
     mask = _grown(generated.refined[i, 0].numpy() > 0.5, whole)
     mask = ndimage.binary_fill_holes(mask) & piece.mask  # pinholes are no part of a defect's shape
+    if piece.part is not None and mask.any():  # what is left may hang over by a larger share than its target
+        mask = trimmed(mask, piece.part, piece.overhang)
     fell_back = bool(generated.fell_back[i]) or not mask.any()
     if not mask.any():
         mask = piece.mask

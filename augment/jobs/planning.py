@@ -199,16 +199,23 @@ class Planner:
         if self.is_exact:
             mask = resize_mask(self.masks[choice], image.shape[:2])
             return Part(PaintJob(image, mask, generator).cut(self.recipe.window), name, None)
-        shown, trained, parts = to_rgb(read_image(self.images[choice])), self.masks[choice], None
-        if not self.foreground.is_object:
-            shown, trained = at_same_scale(shown, trained, image.shape[:2])
+        shown, trained = to_rgb(read_image(self.images[choice])), self.masks[choice]
+        parts, overhang = None, 1.0
+        if self.foreground.is_object:
+            there, here = (
+                self.foreground.mask(shown, self.images[choice]),
+                self.foreground.mask(image, source),
+            )
+            parts = Parts(there, here, self.foreground)
+            overhang = parts.allowed(trained, parts.move(here.shape))
         else:
-            here = self.foreground.mask(image, source)
-            parts = Parts(self.foreground.mask(shown, self.images[choice]), here, self.foreground)
+            shown, trained = at_same_scale(shown, trained, image.shape[:2])
         place = best_place(trained, shown, to_rgb(image), synthesize.masks, rng, parts)
         mask = place.mask
         window, example = window_around(mask, self.recipe.window), None
         if synthesize.starts_from_examples:
             example = place.moved(shown, to_rgb(image), window.slices)
+        part = None if parts is None else parts.here[window.slices].copy()
         cut = image[window.slices].copy(), mask[window.slices].copy()
-        return Part(Piece(window, mask.shape, *cut, generator, example=example), name, self.images[choice])
+        piece = Piece(window, mask.shape, *cut, generator, None, example, part, overhang)
+        return Part(piece, name, self.images[choice])

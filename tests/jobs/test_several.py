@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +79,19 @@ def test_defects_are_painted_one_after_the_other_each_in_its_window():
     assert np.array_equal(second.image[where], several.image[second.window.slices][where])
     assert not np.array_equal(second.image[where], image[second.window.slices][where])
     assert several.window == Window.around([piece.window for piece in several.pieces])
+
+
+def test_what_is_left_of_a_mask_hangs_over_the_part_by_no_more_than_real_defects_do():
+    image = picture()
+    part = np.zeros(image.shape[:2], dtype=bool)
+    part[:, :110] = True
+    piece = PaintJob(image, spot(part.shape, 100, 100), step_generator(0)).cut(RECIPE.window)
+    for overhang, share in ((0.0, 0.0), (0.3, 0.3), (1.0, 0.5)):
+        bounded = replace(piece, part=part[piece.window.slices], overhang=overhang)
+        (painted,) = paint_pieces(method(), [bounded], RECIPE)
+        mask = Painted.of(image, [painted]).mask
+        assert (mask & part).any()
+        assert share - 0.06 <= (mask & ~part).sum() / mask.sum() <= overhang
 
 
 def test_a_window_gives_what_the_whole_image_gives():
