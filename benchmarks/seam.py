@@ -53,6 +53,7 @@ from torch import nn
 from augment.data.images import read_image, read_mask, to_rgb
 from augment.data.parts import part_groups
 from augment.data.targets import resolve_categories, resolve_targets
+from augment.jobs.painting import FEATHER_SHARE
 from augment.jobs.planning import Planner
 from augment.recipe import Recipe
 from augment.workspace import Manifest, Run
@@ -118,15 +119,18 @@ def collect(images: Sequence[tuple[np.ndarray, np.ndarray, str]]) -> Patches:
 
 
 def target_masks(folder: Path, run: Run, entries: Sequence[dict]) -> list[np.ndarray]:
-    """The target mask of each composite of one defect, planned again; bool (H, W)."""
+    """The target mask of each composite of one defect, planned again, without its margin; bool (H, W)."""
     fit_run = Run.find(folder / entries[0]["fit"])
     (target,) = resolve_targets([f"{fit_run.info()['root']}/{entries[0]['defect']}"], None)
-    planner = Planner.of(target, fit_run, Recipe.read(folder / "recipe.yaml"), run.info()["seed"])
+    recipe = Recipe.read(folder / "recipe.yaml")
+    planner = Planner.of(target, fit_run, recipe, run.info()["seed"])
     plans = [planner.plan(entry["index"], entry.get("attempt", 0)) for entry in entries]
     for plan, entry in zip(plans, entries, strict=True):
         if plan.mask.sum() != entry["target_pixels"]:
             raise SystemExit(f"{entry['id']}: its target mask cannot be found again.")
-    return [plan.mask for plan in plans]
+    inside = [ndimage.distance_transform_edt(plan.mask) for plan in plans]
+    margins = [round(min(recipe.synthesize.feather, FEATHER_SHARE * depth.max())) for depth in inside]
+    return [depth > margin for depth, margin in zip(inside, margins, strict=True)]
 
 
 def profiles(patches: Patches) -> np.ndarray:

@@ -111,6 +111,28 @@ def feather(mask: np.ndarray, width: float, share: float = 1.0) -> np.ndarray:
     return alpha
 
 
+def with_margin(mask: np.ndarray, width: float, share: float = 1.0) -> np.ndarray:
+    """A mask with room around it for the ramp of `feather`, so that what the mask was is painted in full.
+
+    An outline drawn by hand ends where the defect does, or a little inside it: blended within that outline, a
+    defect would lose its own edge.
+
+    Args:
+        mask: bool (H, W), not empty.
+        width, share: as for `feather`; the margin is as wide as the ramp, in whole pixels: none around a
+            small defect, of whose area a pixel more would be much.
+    """
+    low, high = mask_bounds(mask)
+    reach = math.ceil(width) + 1
+    start, stop = np.maximum(low - reach, 0), high + reach
+    window = slice(start[0], stop[0]), slice(start[1], stop[1])
+    inside = ndimage.distance_transform_edt(mask[window])
+    margin = round(min(width, share * float(inside.max())))
+    grown = mask.copy()
+    grown[window] = ndimage.distance_transform_edt(~mask[window]) <= margin
+    return grown
+
+
 def resize_mask(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Resize a bool mask to (H, W): along an axis that shrinks, every pixel that a defect touches counts, so
     thin defects survive; along one that grows, the nearest pixel decides.

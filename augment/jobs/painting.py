@@ -21,7 +21,7 @@ from augment.methods.base import Generated, Method
 from augment.recipe import Recipe, WindowConfig
 
 # A mask drawn by hand ends where the defect does: on a hole of 12 pixels a ramp of 2 would leave 10 of them.
-_FEATHER_SHARE = 0.05  # of the defect's half-width: the widest blend at its edge
+FEATHER_SHARE = 0.05  # of the defect's half-width: the widest blend at its edge
 
 
 @dataclass(frozen=True)
@@ -230,7 +230,7 @@ def _feathered(piece: Piece, mask: np.ndarray, width: int) -> np.ndarray:
     pads = [
         (int(start > 0), int(stop < extent)) for (start, stop), extent in zip(ends, piece.shape, strict=True)
     ]
-    alpha = feather(np.pad(mask, pads), width, _FEATHER_SHARE)
+    alpha = feather(np.pad(mask, pads), width, FEATHER_SHARE)
     (top, _), (left, _) = pads
     return alpha[top : top + window.height, left : left + window.width]
 

@@ -14,11 +14,11 @@ import torch
 
 from augment.data.foreground import Foreground, find_foreground
 from augment.data.images import image_size, list_images, read_image, read_mask, to_rgb
-from augment.data.masks import PackedMasks, read_mask_folder, resize_mask
+from augment.data.masks import PackedMasks, read_mask_folder, resize_mask, with_margin
 from augment.data.places import Parts, at_same_scale, best_place, light_around
 from augment.data.sample import Sample, Target
 from augment.data.windows import window_around
-from augment.jobs.painting import PaintJob, Piece
+from augment.jobs.painting import FEATHER_SHARE, PaintJob, Piece
 from augment.jobs.several import draw_number, is_apart
 from augment.recipe import Recipe
 from augment.training import step_generator
@@ -211,7 +211,9 @@ class Planner:
         else:
             shown, trained = at_same_scale(shown, trained, image.shape[:2])
         place = best_place(trained, shown, to_rgb(image), synthesize.masks, rng, parts)
-        mask = place.mask
+        mask = with_margin(place.mask, synthesize.feather, FEATHER_SHARE)
+        if parts is not None:
+            mask &= place.mask | parts.here
         window, example = window_around(mask, self.recipe.window), None
         if synthesize.starts_from_examples:
             example = place.moved(shown, to_rgb(image), window.slices)

@@ -12,6 +12,7 @@ from augment.data.masks import (
     random_mask,
     read_mask_folder,
     resize_mask,
+    with_margin,
 )
 from augment.data.target_place import target_place
 from augment.errors import DataError
@@ -203,6 +204,22 @@ def test_the_ramp_of_a_small_defect_is_no_wider_than_its_share():
     alpha = feather(small, 2, 0.05)
     assert 0.7 < alpha[small].min() < 0.8 < feather(small, 2)[small].min() + 0.5
     assert alpha.sum() > 0.93 * small.sum() > 1.2 * feather(small, 2).sum()
+
+
+@pytest.mark.parametrize(
+    ("middle", "radius", "margin"), [(100, 60, 2), (100, 20, 1), (100, 6, 0), (190, 60, 2)]
+)
+def test_a_defect_with_a_margin_is_painted_in_full(middle, radius, margin):
+    y, x = np.mgrid[:200, :200]
+    distance = np.hypot(y - 100, x - middle)
+    mask = distance <= radius
+    grown = with_margin(mask, 2, 0.05)
+    assert not (mask & ~grown).any()
+    if margin:
+        assert distance[grown].max() == pytest.approx(radius + margin, abs=0.3)
+        assert feather(grown, 2, 0.05)[mask].min() > 0.65 > feather(mask, 2, 0.05)[mask].min()
+    else:
+        assert np.array_equal(grown, mask)
 
 
 def test_a_thin_part_beside_a_thick_one_reaches_1():

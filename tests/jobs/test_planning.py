@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -78,3 +79,11 @@ def test_a_part_on_a_ground_is_painted_on_whatever_its_light(tmp_path: Path):
     assert made.foreground.is_object
     plates = {round(float(made.plan(index).image()[30:60, 40:80].mean()), -1) for index in range(12)}
     assert plates == {60, 120, 180}
+
+
+def test_users_own_masks_are_taken_without_a_margin(tmp_path: Path):
+    made = planner(tmp_path / "made", [100, 120], 120)
+    own = np.zeros((96, 120), dtype=bool)
+    own[20:80, 20:90] = True
+    exact = replace(made, masks=[own], mask_names=["own.png"], images=[], is_exact=True)
+    assert np.array_equal(exact.plan(0).mask, own)
