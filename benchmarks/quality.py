@@ -8,7 +8,9 @@ For each defect of each set, and for each set as a whole:
 
     empty         masks without a pixel; 0 wanted
     off_object    masks of which more lies off the part than of any real defect's mask, by the category's
-                  own foreground (augment/data/foreground.py); 0 wanted; a texture has no part to be off
+                  own foreground (augment/data/foreground.py); 0 wanted; a texture has no part to be off.
+                  For real defects, a part is no larger than in good images: a rope that hangs over a part's
+                  edge is found as part of it
     background    images that differ from their source in a pixel outside the mask; 0 wanted
     iou           median IoU of the mask and what visibly changes; 0.8 wanted
     strength      median change inside the mask; 1 is just visible
@@ -31,6 +33,7 @@ from pathlib import Path
 
 import numpy as np
 
+from augment.data.ground import enlarged
 from augment.data.images import read_image, read_mask, read_sample
 from augment.data.targets import resolve_targets
 from augment.jobs.filtering import Filter
@@ -105,11 +108,14 @@ def _apart(planner: Planner) -> float:
 
 
 def _images(folder: Path, entries: list[dict], quality: Filter, apart: float) -> Iterator[dict]:
-    part_of = quality.planner.foreground.mask
-    usual = 0.0
+    foreground, usual = quality.planner.foreground, 0.0
+    part_of = foreground.mask
     for sample in quality.planner.training:
         image, mask = read_sample(sample)
-        usual = max(usual, _off(mask, part_of(image, sample.image)))
+        part = part_of(image, sample.image)
+        if foreground.is_aligned:
+            part = part & enlarged(foreground.usual, mask.shape)
+        usual = max(usual, _off(mask, part))
     for entry in entries:
         image, source = read_image(folder / entry["image"]), read_image(Path(entry["source"]))
         mask = read_mask(folder / entry["mask"])
