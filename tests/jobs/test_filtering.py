@@ -196,7 +196,7 @@ def test_a_dropped_image_is_followed_by_a_later_attempt_than_the_one_that_passed
 
 
 def test_where_nothing_can_pass_all_are_left_out_and_that_is_said(bench):
-    result = bench.paint("none", "synthesize.filter.enabled=true", "synthesize.filter.margin=2.5", n=2)
+    result = bench.paint("none", "synthesize.filter.enabled=true", "synthesize.filter.margin=0.02", n=2)
     assert (result.n, result.left_out, result.sheet) == (0, 2, None)
     assert "0 of 2 images passed" in result.statement and "--no-filter" in result.statement
     assert len(lines(result.folder, "rejected.jsonl")) == 6
