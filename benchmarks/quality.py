@@ -113,7 +113,7 @@ def _images(folder: Path, entries: list[dict], quality: Filter, apart: float) ->
     for sample in quality.planner.training:
         image, mask = read_sample(sample)
         part = part_of(image, sample.image)
-        if foreground.is_aligned:
+        if foreground.is_object and foreground.is_aligned:
             part = part & enlarged(foreground.usual, mask.shape)
         usual = max(usual, _off(mask, part))
     for entry in entries:
