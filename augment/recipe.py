@@ -173,7 +173,9 @@ class SynthesizeConfig:
         0.1  # a refined mask smaller than this share of the target falls back to it
     )
     carry_detail: bool = True  # put the source's own noise and fine detail back into what was painted
-    feather: int = 2  # width of the blend inside the mask's edge, source pixels; less on a small defect
+    # Width of the blend inside the mask's edge, source pixels, and of the margin that a training mask gets
+    # for it; both are less on a small defect.
+    feather: int = 2
     batch_size: int = 8
     defects_per_image: tuple[int, int] = (1, 1)  # fewest and most; drawn for each image
     masks: MaskConfig = field(default_factory=MaskConfig)

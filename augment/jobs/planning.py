@@ -124,8 +124,8 @@ class Planner:
         good = self.target.category.train_good
         first = int(rng.integers(len(good)))
         choice = shared % len(self.masks) if self.is_exact else int(rng.integers(len(self.masks)))
-        again_rng = np.random.default_rng([self.seed, name, shared, attempt, 0, 1])
-        source, image = self._source(first, choice, again_rng)
+        others = np.random.default_rng([self.seed, name, shared, attempt, 0, 1])
+        source, image = self._source(first, choice, others)
         generator = step_generator(self.seed, name, index, *again)
         parts = [self._part(image, source, choice, rng, generator)]
         limits = self.recipe.synthesize.defects_per_image
