@@ -18,22 +18,25 @@ from collections.abc import Sequence
 import numpy as np
 
 from augment.errors import DataError
-from augment.metrics.operating_points import OperatingPoints, image_points, pixel_points
+from augment.metrics.operating_points import OperatingPoints, image_points, parts, pixel_points
 
 
 def auroc(points: OperatingPoints) -> float | np.ndarray:
     """Area under the ROC curve: how often an anomalous score beats a background one (a tie counts half)."""
-    at_threshold = np.diff(points.true_positives, prepend=0)
-    not_beaten = (points.false_positives + points.false_positives_above) / 2
-    lost = np.einsum("...k,...k", at_threshold, not_beaten)
+    lost = 0.0
+    for part in parts(points.thresholds.size):
+        not_beaten = (points.false_positives[..., part] + points.false_positives_above[..., part]) / 2
+        lost = lost + _dot(_gained(points.true_positives, part), not_beaten)
     return 1 - _ratio(lost, points.anomalous * points.background)
 
 
 def average_precision(points: OperatingPoints) -> float | np.ndarray:
     """Average precision: the sum of (recall gained) x (precision), as in scikit-learn, not interpolated."""
-    at_threshold = np.diff(points.true_positives, prepend=0)
-    precision = points.true_positives / np.maximum(points.true_positives + points.false_positives, 1)
-    return _ratio(np.einsum("...k,...k", at_threshold, precision), points.anomalous)
+    total = 0.0
+    for part in parts(points.thresholds.size):
+        found, raised = points.true_positives[..., part], points.false_positives[..., part]
+        total = total + _dot(_gained(points.true_positives, part), found / np.maximum(found + raised, 1))
+    return _ratio(total, points.anomalous)
 
 
 def f1_max(points: OperatingPoints) -> tuple[float | np.ndarray, float | np.ndarray]:
@@ -41,7 +44,10 @@ def f1_max(points: OperatingPoints) -> tuple[float | np.ndarray, float | np.ndar
     if not points.thresholds.size:
         return float("nan"), float("nan")
     anomalous = np.asarray(points.anomalous)[..., None]
-    f1 = 2 * points.true_positives / (points.true_positives + points.false_positives + anomalous)
+    f1 = np.empty(points.true_positives.shape)
+    for part in parts(points.thresholds.size):
+        found, raised = points.true_positives[..., part], points.false_positives[..., part]
+        np.divide(2 * found, found + raised + anomalous, out=f1[..., part])
     return f1.max(axis=-1), points.thresholds[np.argmax(f1, axis=-1)]
 
 
@@ -64,13 +70,16 @@ def aupro(points: OperatingPoints, limit: float = 0.3) -> float | np.ndarray:
         raise ValueError(f"The AUPRO limit must lie in (0, 1], not {limit}.")
     if not points.thresholds.size:
         return float("nan")
-    above, at = points.false_positives_above, points.false_positives
     reach = limit * np.asarray(points.background, dtype=np.float64)[..., None]  # false positives at the limit
-    start, end = np.minimum(above, reach), np.minimum(at, reach)
-    gained = np.diff(points.overlap, prepend=0)
-    cut = np.nonzero((above < reach) & (reach < at))  # the rise that the limit cuts short: one at most
-    gained[cut] *= (end - start)[cut] / (at - above)[cut]
-    area = np.einsum("...k,...k", gained, reach - (start + end) / 2)
+    area = 0.0
+    for part in parts(points.thresholds.size):
+        above, at = points.false_positives_above[..., part], points.false_positives[..., part]
+        gained = _gained(points.overlap, part)
+        if np.any(reach < at[..., -1:]):
+            cut = np.nonzero((above < reach) & (reach < at))  # the rise the limit cuts short: one at most
+            gained[cut] *= (reach - above)[cut] / (at - above)[cut]
+            above, at = np.minimum(above, reach), np.minimum(at, reach)
+        area = area + _dot(gained, reach - (above + at) / 2)
     return _ratio(area, reach[..., 0])
 
 
@@ -130,6 +139,18 @@ def check_lengths(maps: Sequence, masks: Sequence, image_scores: Sequence, image
             f"Scores need one map, mask, score and label an image, not {len(maps)}, {len(masks)}, "
             f"{len(image_scores)} and {len(image_labels)}."
         )
+
+
+def _gained(rising: np.ndarray, part: slice) -> np.ndarray:
+    """By how much a rate (..., K) rises at each threshold of a part."""
+    if part.start == 0:
+        return np.diff(rising[..., part], prepend=0)
+    return np.diff(rising[..., part.start - 1 : part.stop])
+
+
+def _dot(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """The sum of the products along the last axis."""
+    return np.einsum("...k,...k", one, other)
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ import numpy as np
 from augment.errors import DataError
 
 _CHUNK = 1 << 27  # background scores sorted at a time, at most: 512 MiB of float32
+_PART = 1 << 15  # scores worked on at a time: what is made of them then stays in the cache
 _BLOCK = 2048  # anomalous scores looked up at a time: their neighbourhood then stays in the cache
 
 
@@ -47,46 +48,24 @@ class OperatingPoints:
 
 
 def operating_points(
-    anomalous: np.ndarray,
-    background: np.ndarray | Iterable[np.ndarray],
-    regions: np.ndarray | None = None,
+    anomalous: np.ndarray, background: np.ndarray, regions: np.ndarray | None = None
 ) -> OperatingPoints:
     """Rank the anomalous scores among the background's: the one sort behind every score here.
 
     Args:
         anomalous: (P,) scores of the anomalous pixels or images.
-        background: (Q,) scores of the normal ones, of the same dtype, or chunks of them; sorted in place.
+        background: (Q,) scores of the normal ones, of the same dtype; sorted in place.
         regions: (P,) int, the number (from 0) of the defect region of each. None: each is its own region.
 
     Raises:
         DataError: a score is NaN.
     """
-    falling, regions = _falling(anomalous, regions)
-    _refuse_nan(falling)
-    last = np.append(np.flatnonzero(falling[1:] != falling[:-1]), np.arange(falling.size)[-1:])
-    thresholds = falling[last]  # `last`: where, in `falling`, a run of equal scores ends
-    if regions is None:
-        overlap = (last + 1) / max(falling.size, 1)
-    else:
-        sizes = np.bincount(regions)
-        overlap = np.minimum(np.cumsum((1 / sizes / sizes.size)[regions])[last], 1.0)
+    return _ranked(*_found(anomalous, regions), [background])
 
-    below, not_above = np.zeros((2, last.size), dtype=np.int64)
-    total = 0
-    for chunk in [background] if isinstance(background, np.ndarray) else background:
-        chunk.sort()
-        _refuse_nan(chunk)
-        _add_ranks(chunk, thresholds[::-1], below[::-1], not_above[::-1])
-        total += chunk.size
-    return OperatingPoints(
-        thresholds=thresholds,
-        true_positives=last + 1,
-        false_positives=np.subtract(total, below, out=below),
-        false_positives_above=np.subtract(total, not_above, out=not_above),
-        overlap=overlap,
-        anomalous=falling.size,
-        background=total,
-    )
+
+def parts(size: int) -> list[slice]:
+    """The indices of so many scores, cut into parts that stay in the cache while they are worked on."""
+    return [slice(start, min(start + _PART, size)) for start in range(0, size, _PART)]
 
 
 def image_points(image_scores: Sequence[float], image_labels: Sequence[bool]) -> OperatingPoints:
@@ -109,9 +88,11 @@ def pixel_points(maps: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> Ope
         regions.append(labels + count)
         background.append(mask.size - scores.size)
         count += labels.max(initial=-1) + 1
-    anomalous = np.concatenate(anomalous)
+    anomalous, regions = np.concatenate(anomalous), np.concatenate(regions)
     chunks = _background_chunks(maps, masks, background, anomalous.dtype)
-    return operating_points(anomalous, chunks, np.concatenate(regions))
+    found = _found(anomalous, regions)
+    del anomalous, regions  # before the background takes its place in memory
+    return _ranked(*found, chunks)
 
 
 def defect_pixels(anomaly_map: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -124,7 +105,7 @@ def defect_pixels(anomaly_map: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray
         return np.empty(0, anomaly_map.dtype), np.empty(0, np.int32)
     box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
     mask = mask[box]
-    labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)[1]
+    labels = cv2.connectedComponents(mask.view(np.uint8), connectivity=8)[1]
     return anomaly_map[box][mask], labels[mask] - 1
 
 
@@ -153,19 +134,66 @@ def _background_parts(anomaly_map: np.ndarray, mask: np.ndarray, count: int) -> 
     return [anomaly_map[:top].ravel(), anomaly_map[top:end][~mask[top:end]], anomaly_map[end:].ravel()]
 
 
+def _found(anomalous: np.ndarray, regions: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The thresholds, true positives and overlap of `OperatingPoints`."""
+    falling, share = _falling(anomalous, regions)
+    _refuse_nan(falling)
+    ends = np.ones(falling.size, dtype=bool)  # of runs of equal scores
+    np.not_equal(falling[1:], falling[:-1], out=ends[:-1])
+    last = np.flatnonzero(ends)
+    if share is None:
+        overlap = (last + 1) / max(falling.size, 1)
+    else:
+        overlap = np.cumsum(share, out=share)[last]
+        np.minimum(overlap, 1, out=overlap)
+    thresholds = falling[last]
+    last += 1
+    return thresholds, last, overlap
+
+
+def _ranked(
+    thresholds: np.ndarray, true_positives: np.ndarray, overlap: np.ndarray, background: Iterable[np.ndarray]
+) -> OperatingPoints:
+    """Look up what is found among the background's scores, chunk by chunk; each is sorted in place."""
+    below, not_above = np.zeros((2, thresholds.size), dtype=np.int64)
+    total = 0
+    for chunk in background:
+        chunk.sort()
+        _refuse_nan(chunk)
+        _add_ranks(chunk, thresholds[::-1], below[::-1], not_above[::-1])
+        total += chunk.size
+    return OperatingPoints(
+        thresholds=thresholds,
+        true_positives=true_positives,
+        false_positives=np.subtract(total, below, out=below),
+        false_positives_above=np.subtract(total, not_above, out=not_above),
+        overlap=overlap,
+        anomalous=int(true_positives[-1:].sum()),
+        background=total,
+    )
+
+
 def _falling(scores: np.ndarray, regions: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
-    """The scores, highest first, and the regions in the same order."""
+    """The scores, highest first, and what finding each adds to the mean overlap of the regions."""
     if regions is None:
         return np.sort(scores)[::-1], None
+    sizes = np.bincount(regions)
+    share = 1 / sizes / sizes.size
     if scores.dtype != np.float32:
         order = np.argsort(scores)[::-1]
-        return scores[order], regions[order]
-    # One sort of 64-bit words, the score above the region, is three times as fast as an argsort.
-    words = _swap_negative(scores.view(np.int32)).astype(np.int64) << 32
-    words |= regions
+        return scores[order], share[regions[order]]
+    # One sort of 64-bit words, the score (negated) above the region, is three times as fast as an argsort.
+    words = np.empty(scores.size, np.int64)
+    for part in parts(scores.size):
+        words[part] = ~_swap_negative(scores[part].view(np.int32))
+        words[part] <<= 32
+        words[part] |= regions[part]
     words.sort()
-    words = words[::-1]
-    return _swap_negative((words >> 32).astype(np.int32)).view(np.float32), words & 0xFFFFFFFF
+    falling, shares = np.empty_like(scores), words.view(np.float64)  # in the words' place
+    for part in parts(scores.size):
+        falling[part] = _swap_negative(~(words[part] >> 32).astype(np.int32)).view(np.float32)
+        shares[part] = share[words[part] & 0xFFFFFFFF]
+    return falling, shares
 
 
 def _swap_negative(bits: np.ndarray) -> np.ndarray:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -134,6 +136,27 @@ def test_chunks_and_blocks_change_nothing(kind, monkeypatch):
     assert detection_scores(*inputs) == whole
     monkeypatch.setattr(ranking, "_CHUNK", 1)  # less than an image: one at a time
     assert detection_scores(*inputs) == whole
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_parts_change_nothing_but_the_rounding(kind, monkeypatch):
+    maps, masks = make_set(kind)
+    inputs = maps, masks, maps.max(axis=(1, 2)), masks.any(axis=(1, 2))
+    whole = detection_scores(*inputs)
+    monkeypatch.setattr(ranking, "_PART", 5)  # of hundreds of anomalous scores
+    assert detection_scores(*inputs) == pytest.approx(whole, rel=0, abs=1e-12)
+
+
+def test_memory_stays_below_one_and_a_half_times_the_maps():
+    rng = np.random.default_rng(0)
+    masks = np.zeros((32, 256, 256), dtype=bool)
+    masks[:, 100:157, 100:157] = True  # 5 %
+    maps = rng.random(masks.shape, dtype=np.float32)  # hardly a tie: as many thresholds as anomalous pixels
+    tracemalloc.start()
+    detection_scores(maps, masks, masks.any(axis=(1, 2)), masks.any(axis=(1, 2)))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1.5 * maps.nbytes
 
 
 def test_maps_may_lie_on_disk(tmp_path):
