@@ -257,6 +257,8 @@ def main() -> None:
         )
         sources = [Path(entry["source"]) for entry in chosen]
         if options.outline == "target":
+            if any(entry["example"] is None for entry in chosen):
+                raise SystemExit(f"{defect} was painted in masks of the user's own: use --outline refined.")
             masks = target_masks(options.run, run, chosen)
             part_of = {s.image.name: f"part {labels_of[s.image]}" for s in category.defects[defect]}
             groups = [part_of[Path(entry["example"]).name] for entry in chosen]

@@ -276,10 +276,8 @@ def _image_id(defect: str, index: int) -> str:
 def _draw_sheet(planner: Planner, manifest: Manifest, folder: Path, path: Path) -> None:
     """The contact sheet of a defect's first images, from what was written."""
     defect = planner.target.defect
-    found = sorted((e for e in manifest.entries() if e["defect"] == defect), key=lambda e: e["index"])[
-        :_SHEET
-    ]
-    shown = [(entry, planner.plan(entry["index"], entry.get("attempt", 0))) for entry in found]
+    found = sorted((e for e in manifest.entries() if e["defect"] == defect), key=lambda e: e["index"])
+    shown = [(entry, planner.plan(entry["index"], entry.get("attempt", 0))) for entry in found[:_SHEET]]
     # Of a set that another version began, the plans of its images may be others now.
     shown = [(entry, plan) for entry, plan in shown if plan.is_of(entry)]
     if not shown:
