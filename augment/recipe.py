@@ -157,6 +157,8 @@ class SynthesizeConfig:
     # Noise that a real defect's window starts with, as a share of the steps, drawn for each image: 0.3 keeps
     # the defect's look, 1 hardly more than its place. One number: that. 1: from noise alone, the paper.
     strength: Range = (0.3, 1.0)
+    # Share of those images that start from two real defects, the second in part of the first one's outline.
+    mixing: float = 0.75
     temperature: float = (
         0.85  # deviation of the noise a hole starts from; 1 = the paper, less = calmer texture
     )

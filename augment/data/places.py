@@ -45,6 +45,10 @@ class Parts:
             return replace(STAY, flips=flips)
         return move_between(*(_resized(part, shape) for part in (self.there, self.here)), flips)
 
+    def resized(self, shape: tuple[int, int]) -> Parts:
+        """Both images at another size, (H, W)."""
+        return replace(self, here=_resized(self.here, shape), there=_resized(self.there, shape))
+
     def allowed(self, training_mask: np.ndarray, move: Move) -> float:
         """The share of a defect that may lie off the part: as much as of the real one does.
 
@@ -126,7 +130,7 @@ def _gaps(
     if parts is None:
         move, ground, usual = STAY, plain_ground(here), share_on(plain_ground(there), mask)
     else:
-        parts = replace(parts, here=_resized(parts.here, small), there=_resized(parts.there, small))
+        parts = parts.resized(small)
         move = parts.move(small)
         ground, usual = ~parts.here, parts.allowed(mask, move)
     gaps = []

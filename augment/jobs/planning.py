@@ -15,9 +15,10 @@ import torch
 from augment.data.foreground import Foreground, find_foreground
 from augment.data.images import image_size, list_images, read_image, read_mask, to_rgb
 from augment.data.masks import PackedMasks, read_mask_folder, resize_mask, with_margin
+from augment.data.mixing import mixed, second_place
 from augment.data.places import Parts, at_same_scale, best_place, light_around
 from augment.data.sample import Sample, Target
-from augment.data.windows import window_around
+from augment.data.windows import Window, window_around
 from augment.jobs.painting import FEATHER_SHARE, PaintJob, Piece
 from augment.jobs.several import draw_number, is_apart
 from augment.recipe import Recipe
@@ -27,16 +28,18 @@ from augment.workspace import Run, trained_names
 log = logging.getLogger(__name__)
 _ATTEMPTS = 10  # at a place that is free, for each further defect
 _SOURCES, _ALIKE = 8, 1.25  # good images tried, and how much brighter or darker one may be
+_SECONDS, _SAME_COLOUR = 3, 24.0  # second defects tried; grey levels by which one's mean may differ
 _DARK = 8.0  # grey levels that are added before two lights are compared
 
 
 @dataclass(frozen=True)
 class Part:
-    """One defect of an image: what is painted, the file of its mask, and the image that shows the defect."""
+    """One defect of an image: what is painted, the file of its mask, and the images that show the defect."""
 
     piece: Piece
     mask_source: str
     example: Path | None  # None of the user's own masks
+    second: Path | None = None  # the image of a second defect that the start is mixed with
 
 
 @dataclass(frozen=True)
@@ -127,13 +130,14 @@ class Planner:
         others = np.random.default_rng([self.seed, name, shared, attempt, 0, 1])
         source, image = self._source(first, choice, others)
         generator = step_generator(self.seed, name, index, *again)
-        parts = [self._part(image, source, choice, rng, generator)]
+        parts = [self._part(image, source, choice, rng, self._mixing(shared, attempt, 0), generator)]
         limits = self.recipe.synthesize.defects_per_image
         wanted = draw_number(limits, np.random.default_rng([self.seed, name, shared, *again, 0, 0]))
         for number in range(1, wanted):
             rng = np.random.default_rng([self.seed, name, shared, attempt, number])
             generator = step_generator(self.seed, name, index, attempt, number)
-            part = self._further(image, source, parts, shared + number, rng, generator)
+            mixing = self._mixing(shared, attempt, number)
+            part = self._further(image, source, parts, shared + number, rng, mixing, generator)
             if part is None:
                 log.warning(
                     "%s: image %d has %d defects, not %d: no place is left that is free of the others.",
@@ -146,6 +150,11 @@ class Planner:
             parts.append(part)
         foreground = () if self.is_exact else tuple(self.foreground.own_for(source))
         return Plan(source, image.shape[:2], tuple(parts), foreground)
+
+    def _mixing(self, shared: int, attempt: int, number: int) -> np.random.Generator:
+        """What decides on the second training defect of defect number so many of an image."""
+        name = zlib.crc32(self.target.key.encode())
+        return np.random.default_rng([self.seed, name, shared, attempt, number, 2])
 
     def _source(self, first: int, choice: int, rng: np.random.Generator) -> tuple[Path, np.ndarray]:
         """The good image to paint on: of a texture one that is lit as the training image is, near the defect.
@@ -175,13 +184,14 @@ class Planner:
         parts: Sequence[Part],
         following: int,
         rng: np.random.Generator,
+        mixing: np.random.Generator,
         generator: torch.Generator,
     ) -> Part | None:
         """A defect apart from those before, of the user's own masks the following; None: no place is free."""
         others, count = [part.piece for part in parts], len(self.masks)
         for again in range(_ATTEMPTS):
             choice = (following + again) % count if self.is_exact else int(rng.integers(count))
-            part = self._part(image, source, choice, rng, generator)
+            part = self._part(image, source, choice, rng, mixing, generator)
             if is_apart(part.piece, others):
                 return part
         return None
@@ -192,32 +202,70 @@ class Planner:
         source: Path,
         choice: int,
         rng: np.random.Generator,
+        mixing: np.random.Generator,
         generator: torch.Generator,
     ) -> Part:
-        """A defect made from one of the masks, on the image `source`."""
+        """A defect made from one of the masks, on the image `source`; `mixing` decides on a second one."""
         synthesize, name = self.recipe.synthesize, self.mask_names[choice]
         if self.is_exact:
             mask = resize_mask(self.masks[choice], image.shape[:2])
             return Part(PaintJob(image, mask, generator).cut(self.recipe.window), name, None)
-        shown, trained = to_rgb(read_image(self.images[choice])), self.masks[choice]
-        parts, overhang = None, 1.0
-        if self.foreground.is_object:
-            there, here = (
-                self.foreground.mask(shown, self.images[choice]),
-                self.foreground.mask(image, source),
-            )
-            parts = Parts(there, here, self.foreground)
-            overhang = parts.allowed(trained, parts.move(here.shape))
-        else:
-            shown, trained = at_same_scale(shown, trained, image.shape[:2])
+        shown, trained, parts = self._trained(choice, image, source)
         place = best_place(trained, shown, to_rgb(image), synthesize.masks, rng, parts)
         mask = with_margin(place.mask, synthesize.feather, FEATHER_SHARE)
+        part, overhang = None, 1.0
         if parts is not None:
+            overhang = parts.allowed(trained, parts.move(image.shape[:2]))
             mask &= place.mask | parts.here
-        window, example = window_around(mask, self.recipe.window), None
+        window, example, second = window_around(mask, self.recipe.window), None, None
         if synthesize.starts_from_examples:
             example = place.moved(shown, to_rgb(image), window.slices)
+            if mixing.random() < synthesize.mixing:
+                example, second = self._mixed(example, mask, window, choice, image, source, mixing)
         part = None if parts is None else parts.here[window.slices].copy()
         cut = image[window.slices].copy(), mask[window.slices].copy()
         piece = Piece(window, mask.shape, *cut, generator, None, example, part, overhang)
-        return Part(piece, name, self.images[choice])
+        return Part(piece, name, self.images[choice], second)
+
+    def _trained(
+        self, choice: int, image: np.ndarray, source: Path
+    ) -> tuple[np.ndarray, np.ndarray, Parts | None]:
+        """A training image and its mask, to be carried onto `image`, and where the parts are in both."""
+        shown, mask = to_rgb(read_image(self.images[choice])), self.masks[choice]
+        if not self.foreground.is_object:
+            return *at_same_scale(shown, mask, image.shape[:2]), None
+        there = self.foreground.mask(shown, self.images[choice])
+        return shown, mask, Parts(there, self.foreground.mask(image, source), self.foreground)
+
+    def _mixed(
+        self,
+        example: np.ndarray,
+        mask: np.ndarray,
+        window: Window,
+        choice: int,
+        image: np.ndarray,
+        source: Path,
+        rng: np.random.Generator,
+    ) -> tuple[np.ndarray, Path | None]:
+        """A start in part of which a second defect of much the same colour shows, and that one's image.
+
+        Of the others, the first that also suits the place, if any; of a texture, lit as the first one is.
+        """
+        inside = mask[window.slices]
+        colour, light = example[inside].mean(axis=0), light_around(example, inside) + _DARK
+        others, tries = [number for number in range(len(self.masks)) if number != choice], _SECONDS
+        for other in rng.permutation(others).tolist():
+            shown, trained, parts = self._trained(other, image, source)
+            if parts is None:
+                ratio = light / (light_around(shown, trained) + _DARK)
+                shown = np.clip(shown * ratio, 0, 255).astype(np.uint8)
+            if np.abs(shown[trained].mean(axis=0) - colour).max() > _SAME_COLOUR:
+                continue
+            if not tries:
+                break
+            tries -= 1
+            place = second_place(trained, mask, self.recipe.synthesize.masks, rng, parts)
+            if place is not None:
+                moved, shared = place.moved(shown, to_rgb(image), window.slices), place.mask[window.slices]
+                return mixed(example, moved, shared & inside, rng), self.images[other]
+        return example, None

@@ -109,12 +109,17 @@ class Provenance:
 
     def _part(self, part: Part, painted: PaintedPiece) -> dict[str, Any]:
         """One defect of an image."""
-        example = part.example
-        return {
+        examples = {"example": part.example}
+        if part.second is not None:
+            examples["second_example"] = part.second
+        line: dict[str, Any] = {
             "mask_source": part.mask_source,
             "mask_source_sha256": self._sha256(Path(part.mask_source)),
-            "example": None if example is None else str(example),
-            "example_sha256": None if example is None else self._sha256(example),
+        }
+        for name, image in examples.items():
+            line |= {name: None if image is None else str(image)}
+            line |= {f"{name}_sha256": None if image is None else self._sha256(image)}
+        return line | {
             "window": asdict(painted.window),
             "target_pixels": int(part.piece.mask.sum()),
             "refined_pixels": int(painted.mask.sum()),

@@ -131,7 +131,8 @@ def _check_inputs(folder: Path, fit_run: Run, recipe: Recipe, entry: Mapping[str
     inputs = [("source image", entry["source"], entry["source_sha256"])]
     for part in entry.get("defects", [entry]):
         inputs.append(("mask", part["mask_source"], part.get("mask_source_sha256")))
-        inputs.append(("training image", part.get("example"), part.get("example_sha256")))
+        for name in ("example", "second_example"):
+            inputs.append(("training image", part.get(name), part.get(f"{name}_sha256")))
     inputs += [("foreground mask", *pair) for pair in entry.get("foreground", {}).items()]
     for kind, name, digest in inputs:
         if name is None or digest is None:  # there is none, or augment did not record it then

@@ -87,3 +87,47 @@ def test_users_own_masks_are_taken_without_a_margin(tmp_path: Path):
     own[20:80, 20:90] = True
     exact = replace(made, masks=[own], mask_names=["own.png"], images=[], is_exact=True)
     assert np.array_equal(exact.plan(0).mask, own)
+
+
+def two_spots(root: Path, second: int, **synthesize) -> Planner:
+    """Of a texture with two defect images, of grey 60 and of another one, whose outlines are alike."""
+    made = planner(root, [120] * 3, 120)
+    for number, grey in enumerate((60, second)):
+        image = surface(120, 7 + number)
+        image[40:52, 50:66] = grey
+        Image.fromarray(image).save(root / f"test/spot/{number:03d}.png")
+    mask = root / "ground_truth/spot/000_mask.png"
+    (mask.parent / "001_mask.png").write_bytes(mask.read_bytes())
+    target = Target(read_category(root, "made", None), "spot")
+    recipe = made.recipe
+    recipe = replace(recipe, synthesize=replace(recipe.synthesize, **synthesize))
+    return Planner.of(target, Run(root, {"training": {"000.png": "", "001.png": ""}}), recipe, 0)
+
+
+def test_a_start_is_mixed_of_two_defects_that_are_alike(tmp_path: Path):
+    made = two_spots(tmp_path / "made", 72, mixing=1.0)
+    for index in range(6):
+        (part,) = made.plan(index).parts
+        assert {part.example.name, part.second.name} == {"000.png", "001.png"}
+        inside = np.median(part.piece.example[part.piece.mask], axis=1)
+        assert 0.1 < (inside < 64).mean() < 0.9 and 0.1 < (inside > 68).mean() < 0.9
+        assert np.array_equal(part.piece.example, made.plan(index).parts[0].piece.example)
+
+
+@pytest.mark.parametrize(
+    ("second", "settings"), [(72, {"mixing": 0.0}), (110, {"mixing": 1.0}), (72, {"strength": (1.0, 1.0)})]
+)
+def test_and_is_not_where_they_differ_in_colour_or_it_is_turned_off(tmp_path: Path, second, settings):
+    made = two_spots(tmp_path / "made", second, **settings)
+    assert all(made.plan(index).parts[0].second is None for index in range(6))
+
+
+def test_mixing_changes_no_place_and_no_outline(tmp_path: Path):
+    with_it, without = (
+        two_spots(tmp_path / str(share) / "made", 72, mixing=share, defects_per_image=(1, 2))
+        for share in (1.0, 0.0)
+    )
+    for index in range(6):
+        plans = with_it.plan(index), without.plan(index)
+        assert np.array_equal(plans[0].mask, plans[1].mask)
+        assert plans[0].source.name == plans[1].source.name

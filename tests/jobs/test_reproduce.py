@@ -55,6 +55,13 @@ def finished(tmp_path_factory, small_backbone, write_category) -> Path:
     return folder
 
 
+def _second_example(entry: dict) -> dict:
+    """As of an image that starts from two defects: another file beside the first one's."""
+    example = Path(entry["example"])
+    other = next(path for path in sorted(example.parent.iterdir()) if path != example)
+    return {"second_example": str(other), "second_example_sha256": file_sha256(other)}
+
+
 def _list(folder: Path, *ids: str) -> Path:
     path = folder / "drop.txt"
     path.write_text("\n".join(ids) + "\n")
@@ -91,8 +98,9 @@ def refused(folder: Path, which, *words) -> str:
 def test_a_line_holds_all_that_an_image_was_made_from(finished):
     run_folder = manifest(finished).parent
     for entry in entries(finished):
-        assert set(entry) == KNOWN
-        for name in ("source", "mask_source", "example"):
+        mixed = {"second_example", "second_example_sha256"} & set(entry)  # where the start is of two defects
+        assert set(entry) - mixed == KNOWN
+        for name in ("source", "mask_source", "example", *(name for name in mixed if "sha" not in name)):
             assert entry[f"{name}_sha256"] == file_sha256(Path(entry[name]))
         weights = run_folder / entry["fit"] / "unet/diffusion_pytorch_model.safetensors"
         assert entry["weights_sha256"] == file_sha256(weights)
@@ -166,8 +174,10 @@ def test_an_image_that_was_dropped_since_is_not_looked_for(copied):
 
 
 def test_inputs_that_are_gone_or_changed(copied):
-    entry = entries(copied)[0]
-    for kind in ("source", "mask_source", "example"):
+    lines = entries(copied)
+    entry = lines[0] = {**lines[0], **_second_example(lines[0])}
+    manifest(copied).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    for kind in ("source", "mask_source", "example", "second_example"):
         file = Path(entry[kind])
         data = file.read_bytes()
         try:
