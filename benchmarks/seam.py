@@ -24,7 +24,8 @@ what was changed, raggedly. That can be told, seam or not. `--outline` says whic
 
     target    a composite's target mask, which is a real defect's mask moved: the outlines of both kinds are
               drawn by the same hands, as far from what they enclose. The paste ends inside or on it.
-              Composites are in the fold of the real defect they started from.
+              Composites are in the fold of the real defect they started from; those that started from two
+              are left out, for they would have to be in two.
     refined   the refined mask, an upper limit of what the seam shows
 
 Both kinds are first drawn anew with one broad pen (`--as-drawn`: not), which takes raggedness away.
@@ -249,6 +250,8 @@ def main() -> None:
     rows = []
     for defect in options.defect or sorted({entry["defect"] for entry in entries}):
         chosen = [entry for entry in entries if entry["defect"] == defect]
+        if options.outline == "target":
+            chosen = [entry for entry in chosen if "second_example" not in entry]
         real = collect(
             [
                 (read_image(s.image), drawn(read_mask(s.mask)), f"part {labels_of[s.image]}")

@@ -116,11 +116,11 @@ def benchmark(
     form: str,
     console: Console,
 ) -> None:
-    """Train detectors with and without the synthetic images and compare them on held-out real ones.
+    """Measure whether the synthetic images help a detector.
 
-    Without categories: of all that has synthetic images in the workspace. Prints a table and, for each
-    column, whether the synthetic images help: the difference in pixel AP to real images alone, with its
-    95 % interval. A report.html holds it all.
+    It is trained with and without them, and tested on held-out real images. Without categories: of all that
+    has synthetic images in the workspace. Prints a table and, for each column, whether the synthetic images
+    help: the difference in pixel AP to real images alone, with its 95 % interval. A report.html holds it all.
     """
     from augment.plan import plan_benchmark
     from augment.progress import make_progress

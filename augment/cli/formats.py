@@ -92,13 +92,14 @@ def import_(
     force: bool,
     console: Console,
 ) -> None:
-    """Turn labels and their images into a category folder in MVTec layout, TARGET/CATEGORY.
+    """Turn COCO, YOLO, LabelMe or mask labels into a category.
 
-    Each class becomes a defect. An image with labels of several classes goes, once, to test/combined with the
-    union of its masks, as in MVTec AD; images without labels are good ones. Masks are 0 and 255, exactly of
-    the image's size; images become PNG and are turned as EXIF says. What cannot be used (a missing image, a
-    label outside of the image or for another size, an unknown class) stops the import before anything is
-    written, or is left out with --skip-bad; what was taken care of is said.
+    That is a folder in MVTec layout, TARGET/CATEGORY. Each class becomes a defect. An image with labels of
+    several classes goes, once, to test/combined with the union of its masks, as in MVTec AD; images without
+    labels are good ones. Masks are 0 and 255, exactly of the image's size; images become PNG and are turned
+    as EXIF says. What cannot be used (a missing image, a label outside of the image or for another size, an
+    unknown class) stops the import before anything is written, or is left out with --skip-bad; what was taken
+    care of is said.
 
     The folder appears when it is whole. TARGET/CATEGORY.import.json records where each image came from.
     """
@@ -160,10 +161,10 @@ def export(
     force: bool,
     console: Console,
 ) -> None:
-    """Write a category in another format: OUTPUT/images and the labels.
+    """Write a category as COCO, YOLO or Label Studio.
 
-    The category is named as for the other commands; a synthetic set by its folder, as `augment list runs`
-    shows it.
+    OUTPUT gets the images, in OUTPUT/images, and the labels. The category is named as for the other commands;
+    a synthetic set by its folder, as `augment list runs` shows it.
 
     COCO: annotations.json; each connected part of a mask is a polygon along the pixels' edges, or compressed
     runs (RLE) where it has holes, so that no pixel is lost. YOLO: labels/ and data.yaml; a hole is joined to

@@ -46,10 +46,11 @@ def pretrain(
     minutes: float | None,
     console: Console,
 ) -> None:
-    """Train the small backbone on rendered scenes, and on your own good images if you name any.
+    """Train the small backbone on rendered scenes.
 
-    OUTPUT is written as a diffusers folder; use it with --set backbone.model=OUTPUT. It starts from nothing,
-    or with --set pretrain.base=tiny from the bundled weights. Run it again to go on.
+    And on your own good images, if you name any (--images). OUTPUT is written as a diffusers folder; use it
+    with --set backbone.model=OUTPUT. It starts from nothing, or with --set pretrain.base=tiny from the
+    bundled weights. Run it again to go on.
     """
     from augment.jobs.pretrain import pretrain as run_pretrain
     from augment.progress import make_progress

@@ -32,11 +32,11 @@ def report(
     out: Path | None,
     console: Console,
 ) -> None:
-    """Write a page with every image of a synthetic set, to look at and to choose from.
+    """Write a page of a synthetic set, to look at and choose from.
 
-    Without categories: of each set in the workspace. One HTML file a set, with nothing around it: sort and
-    filter, compare with the real defects, accept or reject by key, and download the list of the rejected for
-    `augment synthesize --drop`.
+    It shows every image. Without categories: of each set in the workspace. One HTML file a set, with nothing
+    around it: sort and filter, compare with the real defects, accept or reject by key, and download the list
+    of the rejected for `augment synthesize --drop`.
     """
     from augment.plan import plan_report
     from augment.progress import make_progress

@@ -42,7 +42,7 @@ def reproduce(
     dtype: str | None,
     console: Console,
 ) -> None:
-    """Paint an image of a synthetic set again, and say whether its bytes are the same.
+    """Paint an image again, and say whether its bytes are the same.
 
     LINE is the number of a line of the set's manifest.jsonl, from 1, or an image's id. Paints from the
     recorded source image, masks, seed, settings and fit; what of these is gone or has changed is said in one

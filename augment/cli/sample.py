@@ -18,7 +18,7 @@ from augment.cli.console import Console, command, option, output_options
 @options.seed
 @output_options
 def sample(folder: Path, size: int, seed: int, console: Console) -> None:
-    """Write a small rendered data set in MVTec layout to try the other commands on."""
+    """Write a small rendered data set to try the commands on."""
     from augment.render.sample import render_dataset
 
     written = render_dataset(folder, size=size, seed=seed)
