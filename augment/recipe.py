@@ -171,6 +171,9 @@ class SynthesizeConfig:
     )
     refinement: Literal["attention", "contrast", "difference", "none"] = "difference"
     refinement_threshold: float = 0.5  # of the refinement map, which lies in [0, 1]
+    # Bays and gaps of a refined mask that are narrower than twice this share of the target mask's size (the
+    # root of its area) belong to the mask, as they would if it were drawn by hand. Holes always do.
+    closing: float = 0.15
     minimum_refined_share: float = (
         0.1  # a refined mask smaller than this share of the target falls back to it
     )

@@ -133,6 +133,31 @@ def with_margin(mask: np.ndarray, width: float, share: float = 1.0) -> np.ndarra
     return grown
 
 
+def closed(mask: np.ndarray, reach: float) -> np.ndarray:
+    """A mask whose holes, and whose bays and gaps narrower than twice `reach`, are filled.
+
+    So would who draws it by hand, with a pen as broad as that. The image's border is no edge of the mask.
+
+    Args:
+        mask: bool (H, W).
+        reach: pixels; 0 fills the holes alone.
+    """
+    if not mask.any():
+        return mask.copy()
+    room = math.ceil(reach) + 1
+    low, high = mask_bounds(mask)
+    (top, left), (bottom, right) = np.maximum(low - room, 0), high + room
+    near = np.pad(mask[top:bottom, left:right], room, mode="edge")
+    far = ndimage.distance_transform_edt(~near) > reach  # from there outwards nothing is filled
+    if far.any():
+        near |= ndimage.distance_transform_edt(~far) > reach
+    else:
+        near[:] = True
+    filled = mask.copy()
+    filled[top:bottom, left:right] = ndimage.binary_fill_holes(near[room:-room, room:-room])
+    return filled
+
+
 def resize_mask(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Resize a bool mask to (H, W): along an axis that shrinks, every pixel that a defect touches counts, so
     thin defects survive; along one that grows, the nearest pixel decides.

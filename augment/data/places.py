@@ -79,10 +79,10 @@ def best_place(
     """Of `config.candidates` random places, the one whose surroundings are most like the training image's.
 
     A chip of a rim then lies on the rim, and what ends at a part's edge still ends there, without a model of
-    the part; on a texture, where all places are alike, any is taken. A place counts as the less like, the
-    more of the mask lies off the part than does in the training image, and what hangs over in excess is cut
-    off. Where it is not known where the parts are, plain ground around one is told by its colour, and nothing
-    is cut off.
+    the part; on a texture it lies where it is as light as around the real one. A place counts as the less
+    like, the more of the mask lies off the part than does in the training image, and what hangs over in
+    excess is cut off. Where it is not known where the parts are, plain ground around one is told by its
+    colour, and nothing is cut off.
 
     Args:
         training_mask: bool (h, w), not empty.
@@ -137,7 +137,8 @@ def _gaps(
     for seed in seeds:
         place = target_place([mask], small, config, np.random.default_rng(seed), move)
         excess = max(0.0, share_on(ground, place.mask) - usual)
-        gaps.append(surroundings_gap(place, there, here) + 2 * _MOST * excess)
+        gap = surroundings_gap(place, there, here, of_light=parts is None)
+        gaps.append(gap + 2 * _MOST * excess)
     return gaps
 
 
@@ -169,16 +170,19 @@ def _resized(part: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return resized if resized.any() else resize_mask(part, shape)
 
 
-def surroundings_gap(place: TargetPlace, training_image: np.ndarray, image: np.ndarray) -> float:
+def surroundings_gap(
+    place: TargetPlace, training_image: np.ndarray, image: np.ndarray, *, of_light: bool = False
+) -> float:
     """How unlike the surroundings of a defect are to what it would be painted next to.
 
     Args:
         place: of size (H, W).
         training_image, image: uint8 (H, W, 3).
+        of_light: an even change of light counts too, as much as any other; else not at all.
 
     Returns:
-        Mean difference in grey levels over a ring around the mask, an even change of light apart, 0 to 64;
-        where the training image shows nothing, it counts as 64.
+        Mean difference in grey levels over a ring around the mask, 0 to 64, with the light 0 to 128; where
+        the training image shows nothing, it counts as 64.
     """
     ring = cv2.dilate(place.mask.astype(np.uint8), np.ones((2 * _RING + 1, 2 * _RING + 1), np.uint8)) > 0
     ring &= ~place.mask
@@ -186,10 +190,12 @@ def surroundings_gap(place: TargetPlace, training_image: np.ndarray, image: np.n
         return 0.0
     shown = place.field[ring][:, 2] >= 0.99
     if not shown.any():
-        return _MOST
+        return 2 * _MOST if of_light else _MOST
     change = place.moved(training_image, image)[ring][shown].astype(np.float32) - image[ring][shown]
-    change = np.abs(change - np.median(change, axis=0)).max(axis=1)
-    return float((np.minimum(change, _MOST).sum() + _MOST * (~shown).sum()) / len(shown))
+    light = np.median(change, axis=0)
+    change = np.abs(change - light).max(axis=1)
+    gap = float((np.minimum(change, _MOST).sum() + _MOST * (~shown).sum()) / len(shown))
+    return gap + float(np.minimum(np.abs(light).max(), _MOST)) if of_light else gap
 
 
 def at_same_scale(

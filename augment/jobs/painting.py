@@ -11,10 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from PIL import Image
-from scipy import ndimage
 
 from augment.data.images import to_rgb
-from augment.data.masks import feather
+from augment.data.masks import closed, feather
 from augment.data.trimming import trimmed
 from augment.data.windows import Window, carry_detail, crop, paste, window_around
 from augment.methods.base import Generated, Method
@@ -201,7 +200,7 @@ def _pasted(piece: Piece, generated: Generated, i: int, recipe: Recipe) -> Paint
     config = recipe.synthesize
     whole = Window(0, 0, *piece.mask.shape)
     mask = _grown(generated.refined[i, 0].numpy() > 0.5, whole)
-    mask = ndimage.binary_fill_holes(mask) & piece.mask  # pinholes are no part of a defect's shape
+    mask = closed(mask, config.closing * np.sqrt(piece.mask.sum())) & piece.mask
     if piece.part is not None and mask.any():  # what is left may hang over by a larger share than its target
         mask = trimmed(mask, piece.part, piece.overhang)
     fell_back = bool(generated.fell_back[i]) or not mask.any()

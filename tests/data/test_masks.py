@@ -8,6 +8,7 @@ from scipy import ndimage
 
 from augment.data.images import write_png
 from augment.data.masks import (
+    closed,
     feather,
     random_mask,
     read_mask_folder,
@@ -260,3 +261,31 @@ def test_where_a_moved_image_has_no_place_the_image_stays():
     moved = place.moved(np.full((96, 128, 3), 200, np.uint8), image)
     assert (moved[place.mask] == 200).all()
     assert (moved == 7).any()
+
+
+def test_bays_gaps_and_holes_are_closed_and_the_outline_stays():
+    rows, columns = np.mgrid[:80, :120]
+    disc = (rows - 40) ** 2 + (columns - 60) ** 2 < 30**2
+    ragged = disc.copy()
+    ragged[38:42, 60:] = False  # a bay of 4 pixels
+    ragged[30:34, 45:49] = False  # a hole
+    assert (closed(ragged, 3) == disc).mean() > 0.999
+    assert (closed(ragged, 3) >= ragged).all()
+    assert not closed(ragged, 1)[40, 75] and closed(ragged, 1)[31, 46]  # a finer pen leaves the bay, no hole
+    assert np.array_equal(closed(disc, 3), disc)
+    two = np.zeros((40, 60), bool)
+    two[10:20, 5:20] = two[10:20, 23:40] = True
+    assert closed(two, 2)[12:18, 20:23].all() and not closed(two, 1)[:, 21].any()
+
+
+@pytest.mark.parametrize("reach", [0, 4, 500])
+def test_the_images_border_is_no_edge_when_a_mask_is_closed(reach):
+    for name, mask in shapes().items():
+        found = closed(mask, reach)
+        assert found.shape == mask.shape and (found >= mask).all()
+        if name != "two parts" or reach < 500:
+            assert np.array_equal(found, mask) or name == "disc", name
+    corner = shapes()["corner"].copy()
+    corner[3:6, :4] = False  # a bay that opens to the image's border
+    assert closed(corner, 2)[4, 0]
+    assert not closed(np.zeros((5, 5), bool), 2).any()

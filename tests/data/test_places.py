@@ -201,3 +201,26 @@ def test_the_light_around_a_defect_is_of_what_is_near_it_and_not_of_it():
     assert light_around(image, mask) == 120
     assert light_around(image[..., 0], mask) == 120
     assert light_around(image, np.ones((100, 100), dtype=bool)) == pytest.approx(image.mean())
+
+
+def test_on_a_texture_a_defect_lies_where_it_is_as_light_as_around_the_real_one():
+    image = np.full((200, 200, 3), 120, dtype=np.uint8)
+    image[:, :60] = 15  # a dark strip, and a hole beside it
+    mask = np.zeros((200, 200), dtype=bool)
+    mask[95:105, 85:95] = True
+    config = replace(CONFIG, translation=0.3)
+
+    def in_the_dark(candidates):
+        places = [
+            best_place(
+                mask, image, image, replace(config, candidates=candidates), np.random.default_rng(seed)
+            )
+            for seed in range(20)
+        ]
+        return sum(bool(place.mask[:, :60].any()) for place in places)
+
+    assert in_the_dark(1) >= 4
+    assert in_the_dark(16) == 0
+    place = TargetPlace((200, 200), 0, (0, 0), mask, None)
+    assert surroundings_gap(place, image, image - 10, of_light=True) == 10
+    assert surroundings_gap(place, image, image - 10) == 0
