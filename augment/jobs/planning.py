@@ -6,6 +6,7 @@ import logging
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -253,19 +254,26 @@ class Planner:
         """
         inside = mask[window.slices]
         colour, light = example[inside].mean(axis=0), light_around(example, inside) + _DARK
-        others, tries = [number for number in range(len(self.masks)) if number != choice], _SECONDS
-        for other in rng.permutation(others).tolist():
+        lights = [1.0 if self.foreground.is_object else light / (its + _DARK) for _, its in self._looks]
+        gaps = [
+            np.abs(its * ratio - colour).max() for (its, _), ratio in zip(self._looks, lights, strict=True)
+        ]
+        others = [number for number in range(len(self.masks)) if number != choice]
+        alike = [other for other in rng.permutation(others).tolist() if gaps[other] <= _SAME_COLOUR]
+        for other in alike[:_SECONDS]:
             shown, trained, parts = self._trained(other, image, source)
-            if parts is None:
-                ratio = light / (light_around(shown, trained) + _DARK)
-                shown = np.clip(shown * ratio, 0, 255).astype(np.uint8)
-            if np.abs(shown[trained].mean(axis=0) - colour).max() > _SAME_COLOUR:
-                continue
-            if not tries:
-                break
-            tries -= 1
             place = second_place(trained, mask, self.recipe.synthesize.masks, rng, parts)
             if place is not None:
+                shown = np.clip(shown * lights[other], 0, 255).astype(np.uint8)
                 moved, shared = place.moved(shown, to_rgb(image), window.slices), place.mask[window.slices]
                 return mixed(example, moved, shared & inside, rng), self.images[other]
         return example, None
+
+    @cached_property
+    def _looks(self) -> list[tuple[np.ndarray, float]]:
+        """Of each training defect its mean colour (3,) and how light it is around it, in grey levels."""
+        looks = []
+        for path, mask in zip(self.images, self.masks, strict=True):
+            image = to_rgb(read_image(path))
+            looks.append((image[mask].mean(axis=0), light_around(image, mask)))
+        return looks
