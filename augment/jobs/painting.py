@@ -186,8 +186,8 @@ def generate(method: Method, prepared: Prepared) -> Generated:
     generated = method.generate(
         prepared.images, prepared.masks, generators, prepared.references, prepared.examples
     )
-    parts = {name: part if part is None else part.cpu() for name, part in vars(generated).items()}
-    return Generated(**parts)
+    parts = vars(generated).items()
+    return Generated(**{name: part.cpu() if isinstance(part, torch.Tensor) else part for name, part in parts})
 
 
 def finish(prepared: Prepared, generated: Generated, recipe: Recipe) -> list[PaintedPiece]:
@@ -200,7 +200,8 @@ def _pasted(piece: Piece, generated: Generated, i: int, recipe: Recipe) -> Paint
     config = recipe.synthesize
     whole = Window(0, 0, *piece.mask.shape)
     mask = _grown(generated.refined[i, 0].numpy() > 0.5, whole)
-    mask = closed(mask, config.closing * np.sqrt(piece.mask.sum())) & piece.mask
+    reach = 0.0 if generated.drawn else config.closing * np.sqrt(piece.mask.sum())
+    mask = closed(mask, reach) & piece.mask
     if piece.part is not None and mask.any():  # what is left may hang over by a larger share than its target
         mask = trimmed(mask, piece.part, piece.overhang)
     fell_back = bool(generated.fell_back[i]) or not mask.any()

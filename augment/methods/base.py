@@ -47,6 +47,7 @@ class Generated:
             the method has no codec.
         origin: (B, 3, R, R) float32 in [0, 1], through the codec alone, the examples or references that the
             holes start from; None: they start from the source images.
+        drawn: the refined masks are shapes that the method drew, not found: their bays are meant.
     """
 
     images: Tensor
@@ -55,6 +56,7 @@ class Generated:
     background_error: Tensor
     reconstructed: Tensor | None = None
     origin: Tensor | None = None
+    drawn: bool = False
 
 
 class Method(Protocol):

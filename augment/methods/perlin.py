@@ -81,7 +81,8 @@ class Perlin(Untrained):
             evidence = difference_evidence(generated, images)
             refined = refine_mask(shapes, evidence, config.refinement_threshold)
         refined, unrefined = or_target(refined, shapes, config.minimum_refined_share)
-        return Generated(generated, refined, fell_back | unrefined, torch.zeros(len(images)))
+        gaps = torch.zeros(len(images))
+        return Generated(generated, refined, fell_back | unrefined, gaps, drawn=True)
 
 
 def _shape(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray | None:
