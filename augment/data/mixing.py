@@ -20,6 +20,7 @@ _SIDE = 160  # longer side at which places are compared, pixels
 _TRIES = 8  # places of a second defect
 _LEAST = 0.35  # IoU of its outline there and the first one's
 _PATCH = 0.4  # size of the patches in which it shows, in roots of the area shared
+_SMALLEST = 8.0  # pixels; patches any smaller than this would be grain
 _BLEND = 1 / 24  # width of the blend between the two, in the same
 
 
@@ -41,8 +42,11 @@ def second_place(
             images are filled by a texture; the defect may then lie anywhere.
 
     Returns:
-        The place, at the target's size; None where even the best has another outline (an IoU below 0.35).
+        The place, at the target's size; None where even the best has another outline (an IoU below 0.35), and
+        for a target of less than 20 x 20 pixels, in which no patches could be made out.
     """
+    if target.sum() < (_SMALLEST / _PATCH) ** 2:
+        return None
     scale = min(1.0, _SIDE / max(target.shape))
     shape = tuple(max(8, round(side * scale)) for side in target.shape)
     small, there = resize_mask(training_mask, shape), resize_mask(target, shape)

@@ -38,6 +38,13 @@ def test_one_of_another_outline_is_not():
     assert second_place(blob, line, CONFIG, np.random.default_rng(0)) is None
 
 
+def test_nor_one_that_is_too_small_to_show_two_looks():
+    place = second_place(box(100, 100, 22, 22), box(20, 20, 22, 22), CONFIG, np.random.default_rng(0))
+    assert place is not None
+    small = second_place(box(100, 100, 18, 18), box(20, 20, 18, 18), CONFIG, np.random.default_rng(0))
+    assert small is None
+
+
 def test_on_a_part_it_stays_where_its_own_changes_carry_it():
     plate = box(20, 20, 200, 280)
     parts = Parts(plate, plate, Foreground(True, True, flips=(False, False), usual=plate))

@@ -94,10 +94,11 @@ def two_spots(root: Path, second: int, **synthesize) -> Planner:
     made = planner(root, [120] * 3, 120)
     for number, grey in enumerate((60, second)):
         image = surface(120, 7 + number)
-        image[40:52, 50:66] = grey
+        image[32:64, 40:76] = grey
         Image.fromarray(image).save(root / f"test/spot/{number:03d}.png")
-    mask = root / "ground_truth/spot/000_mask.png"
-    (mask.parent / "001_mask.png").write_bytes(mask.read_bytes())
+        mask = np.zeros((96, 120), np.uint8)
+        mask[32:64, 40:76] = 255
+        Image.fromarray(mask).save(root / f"ground_truth/spot/{number:03d}_mask.png")
     target = Target(read_category(root, "made", None), "spot")
     recipe = made.recipe
     recipe = replace(recipe, synthesize=replace(recipe.synthesize, **synthesize))
