@@ -11,17 +11,16 @@ import numpy as np
 
 from augment.data.masks import feather, mask_bounds, resize_mask
 from augment.data.moves import STAY
-from augment.data.places import Parts
+from augment.data.places import Parts, compared_size
 from augment.data.poses import agreement
 from augment.data.target_place import TargetPlace, target_place
 from augment.recipe import MaskConfig
 
-_SIDE = 160  # longer side at which places are compared, pixels
 _TRIES = 8  # places of a second defect
 _LEAST = 0.35  # IoU of its outline there and the first one's
 _PATCH = 0.4  # size of the patches in which it shows, in roots of the area shared
-_SMALLEST = 8.0  # pixels; patches any smaller than this would be grain
 _BLEND = 1 / 24  # width of the blend between the two, in the same
+_SMALLEST = 8.0  # pixels; patches any smaller than this would be grain
 
 
 def second_place(
@@ -47,8 +46,7 @@ def second_place(
     """
     if target.sum() < (_SMALLEST / _PATCH) ** 2:
         return None
-    scale = min(1.0, _SIDE / max(target.shape))
-    shape = tuple(max(8, round(side * scale)) for side in target.shape)
+    shape = compared_size(target.shape)
     small, there = resize_mask(training_mask, shape), resize_mask(target, shape)
     near = parts if parts is None else parts.resized(shape)
     closest, best = 0.0, None

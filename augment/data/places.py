@@ -122,9 +122,7 @@ def _gaps(
     parts: Parts | None,
 ) -> list[float]:
     """How ill each seed's place suits the defect, compared at a small size."""
-    height, width = image.shape[:2]
-    scale = min(1.0, _SIDE / max(height, width))
-    small = (max(8, round(height * scale)), max(8, round(width * scale)))
+    small = compared_size(image.shape[:2])
     mask = resize_mask(training_mask, small)
     here, there = (cv2.resize(a, small[::-1], interpolation=cv2.INTER_AREA) for a in (image, training_image))
     if parts is None:
@@ -145,8 +143,7 @@ def _gaps(
 def _nearest_on_part(place: TargetPlace, part: np.ndarray, allowed: float) -> TargetPlace:
     """A place shifted by no more than it takes to lie on the part as far as it can, and cut there."""
     shape = part.shape
-    scale = min(1.0, _SIDE / max(shape))
-    small = (max(8, round(shape[0] * scale)), max(8, round(shape[1] * scale)))
+    small = compared_size(shape)
     kernel = np.pad(resize_mask(place.mask, small), [(0, 1 - side % 2) for side in small]).astype(np.float32)
     padded = np.pad(_resized(part, small).astype(np.float32), [(side, side) for side in small])
     overlap = cv2.filter2D(padded, -1, kernel)  # by how many pixels the shifted mask lies on the part
@@ -159,6 +156,12 @@ def _nearest_on_part(place: TargetPlace, part: np.ndarray, allowed: float) -> Ta
     offset = (int(np.rint(steps[0])), int(np.rint(steps[1])))
     place = place.shifted(offset)
     return place.within(trimmed(place.mask, part, allowed))
+
+
+def compared_size(shape: tuple[int, int]) -> tuple[int, int]:
+    """The size (h, w) at which places on an image of size (H, W) are compared."""
+    scale = min(1.0, _SIDE / max(shape))
+    return max(8, round(shape[0] * scale)), max(8, round(shape[1] * scale))
 
 
 def _resized(part: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

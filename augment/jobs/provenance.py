@@ -109,17 +109,11 @@ class Provenance:
 
     def _part(self, part: Part, painted: PaintedPiece) -> dict[str, Any]:
         """One defect of an image."""
-        examples = {"example": part.example}
-        if part.second is not None:
-            examples["second_example"] = part.second
-        line: dict[str, Any] = {
-            "mask_source": part.mask_source,
-            "mask_source_sha256": self._sha256(Path(part.mask_source)),
-        }
-        for name, image in examples.items():
-            line |= {name: None if image is None else str(image)}
-            line |= {f"{name}_sha256": None if image is None else self._sha256(image)}
-        return line | {
+        second = {} if part.second is None else self._file("second_example", part.second)
+        return {
+            **self._file("mask_source", Path(part.mask_source)),
+            **self._file("example", part.example),
+            **second,
             "window": asdict(painted.window),
             "target_pixels": int(part.piece.mask.sum()),
             "refined_pixels": int(painted.mask.sum()),
@@ -129,6 +123,11 @@ class Provenance:
 
     def _refinement(self, fell_back: bool) -> str:
         return "none (fell back to the target mask)" if fell_back else self.refinement
+
+    def _file(self, name: str, path: Path | None) -> dict[str, str | None]:
+        """The path and the hash of a file, if there is one."""
+        hashed = None if path is None else self._sha256(path)
+        return {name: None if path is None else str(path), f"{name}_sha256": hashed}
 
     def _sha256(self, path: Path) -> str:
         name = str(path)
