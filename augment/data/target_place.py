@@ -27,6 +27,7 @@ STILL = MaskConfig(flips=False, rotation=0.0, scale=(1.0, 1.0), translation=0.0,
 """Nothing is changed."""
 LEAST_AREA, _LARGEST_AREA = 0.6, 3.0  # of a target mask, in those of its training mask
 _FINE = 96  # side of the square in which a defect is bent, pixels; one of a smaller defect is enlarged
+_LINEAR = {"interpolation": cv2.INTER_LINEAR, "mask_interpolation": cv2.INTER_LINEAR}
 _WHOLE = 1024  # longer side of an image that is turned as a whole, pixels
 
 
@@ -184,7 +185,7 @@ def _changed(
     turns = [
         A.HorizontalFlip(p=across),
         A.VerticalFlip(p=down),
-        A.Affine(rotate=(move.angle - config.rotation, move.angle + config.rotation), p=1),
+        A.Affine(rotate=(move.angle - config.rotation, move.angle + config.rotation), p=1, **_LINEAR),
     ]
     corner, mask, field = lifted
     middle = (np.array(shape) - 1) / 2 - corner  # of the canvas; a shift makes it what is turned about
@@ -196,9 +197,9 @@ def _changed(
         return corner, mask, field
     side, start = _surroundings(mask)
     mask, field = (placed(layer, -start, (side, side)) for layer in (mask, field))
-    steps = [A.Affine(scale=config.scale, keep_ratio=True, p=1)]
+    steps = [A.Affine(scale=config.scale, keep_ratio=True, p=1, **_LINEAR)]
     if config.elastic > 0:
-        steps.append(A.GridDistortion(num_steps=4, distort_limit=0.4 * config.elastic, p=1))
+        steps.append(A.GridDistortion(num_steps=4, distort_limit=0.4 * config.elastic, p=1, **_LINEAR))
     if side >= _FINE or (config.scale == (1.0, 1.0) and config.elastic == 0):
         mask, field, _ = _transformed(mask, field, steps, rng)
     else:  # pixel by pixel, a small round defect would come out in corners
@@ -267,12 +268,13 @@ def _transformed(
     `rng`; the mask's threshold below 1/2 lets thin lines survive.
     """
     A, seed = _albumentations(), int(rng.integers(2**31))
-    grey = A.Compose(steps, seed=seed)(image=mask.astype(np.uint8) * 255)["image"] >= 96
+    layers = {"image": field, "mask": mask.view(np.uint8) * np.uint8(255)}
     if point is None:
-        return grey, A.Compose(steps, seed=seed)(image=field)["image"], None
+        changed = A.Compose(steps, seed=seed)(**layers)
+        return changed["mask"] >= 96, changed["image"], None
     follow = A.KeypointParams("xy", remove_invisible=False)
-    moved = A.Compose(steps, seed=seed, keypoint_params=follow)(image=field, keypoints=[point[::-1]])
-    return grey, moved["image"], np.array(moved["keypoints"][0])[::-1]
+    changed = A.Compose(steps, seed=seed, keypoint_params=follow)(**layers, keypoints=[point[::-1]])
+    return changed["mask"] >= 96, changed["image"], np.array(changed["keypoints"][0])[::-1]
 
 
 def _enlarged(mask: np.ndarray, field: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
