@@ -19,7 +19,7 @@ from pathlib import Path
 
 
 def run(arguments: list[str]) -> tuple[float, float]:
-    """Wall seconds and peak resident GiB of one command."""
+    """Wall seconds and peak resident GiB of one command, of its largest process."""
     started = time.perf_counter()
     process = subprocess.Popen([sys.executable, "-m", "augment", *arguments])
     _, status, usage = os.wait4(process.pid, 0)
@@ -71,8 +71,10 @@ def main() -> None:
         )
         if not options.no_benchmark:
             category = str(Path(options.target).parent)
-            seconds, peak = run(["benchmark", category, "--detector", "unet", "--force", *common])
-            rows.append(("benchmark --detector unet", seconds, "s", f"{peak:.2f}"))
+            for jobs in ("1", "2"):
+                words = ["benchmark", category, "--detector", "unet", "--jobs", jobs]
+                seconds, peak = run([*words, "--force", *common])
+                rows.append((f"benchmark --jobs {jobs}", seconds, "s", f"{peak:.2f}"))
     machine = f"{os.cpu_count()} cores, {platform.machine()}"
     for name, value, unit, peak in rows:
         print(f"{name:28s} {value:8.2f} {unit}" + (f", peak {peak} GiB" if peak else ""))

@@ -104,7 +104,12 @@ def measure(category: Category, recipe: Recipe, options: argparse.Namespace) -> 
         file=sys.stderr,
     )
     result = augment.benchmark(
-        [category], recipe, workspace, say=lambda line: print(line, file=sys.stderr, flush=True), **common
+        [category],
+        recipe,
+        workspace,
+        jobs=options.jobs,
+        say=lambda line: print(line, file=sys.stderr, flush=True),
+        **common,
     )
     print(result.text())
     return result.rows
@@ -145,7 +150,8 @@ def main() -> None:
     parser.add_argument("--scratch", type=Path, required=True, help="working copies, runs and trainings")
     parser.add_argument("--redo", action="store_true", help="fit, paint and train anew")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--threads", type=int, help="torch's threads")
+    parser.add_argument("--threads", type=int, help="torch's threads, shared by the trainings of --jobs")
+    parser.add_argument("--jobs", type=int, default=1, help="trainings at a time")
     parser.add_argument("--csv", type=Path, help="write every training's scores to this file")
     options = parser.parse_args()
     if options.threads:

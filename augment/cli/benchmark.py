@@ -27,7 +27,8 @@ def _numbers(ctx: click.Context, parameter: click.Parameter, value: str | None) 
 
 @command(
     examples="augment benchmark\n"
-    "augment benchmark mvtec/bottle -d unet -d patchcore --baseline cutpaste -n 0,25,100 --seed 0 --seed 1"
+    "augment benchmark mvtec/bottle -d unet -d patchcore --baseline cutpaste -n 0,25,100 --seed 0 --seed 1\n"
+    "augment benchmark --jobs 4"
 )
 @click.argument("categories", nargs=-1, metavar="[DATASET[/CATEGORY]]...")
 @options.folders
@@ -85,7 +86,15 @@ def _numbers(ctx: click.Context, parameter: click.Parameter, value: str | None) 
     show_default=False,
     help="Training seed. Repeatable. [default: the recipe's]",
 )
-@options.device
+@options.devices
+@option(
+    "Run",
+    "--jobs",
+    "-j",
+    type=click.IntRange(min=1),
+    default=1,
+    help="Trainings at a time on each device; those on the CPU share its cores. Takes their memory each.",
+)
 @options.job
 @option(
     "Output",
@@ -111,6 +120,7 @@ def benchmark(
     weights: str | None,
     seeds: tuple[int, ...],
     device: str,
+    jobs: int,
     force: bool,
     dry_run: bool,
     form: str,
@@ -151,6 +161,7 @@ def benchmark(
         detectors=settings.benchmark.detectors,
         fold=fold,
         device=device,
+        jobs=jobs,
         force=force,
         progress=make_progress(console.quiet),
         say=console.say,

@@ -45,6 +45,10 @@ settings = stack(
 
 seed = option("Run", "--seed", type=click.IntRange(min=0), default=0, help="Same seed, same bytes.")
 device = option("Run", "--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps.")
+devices = option(
+    "Run", "--device", default="auto",
+    help="auto, cpu, cuda, cuda:1 or mps; several work together: cuda:0,cuda:1, or all.",
+)  # fmt: skip
 dtype = option(
     "Run", "--dtype", type=DTYPES, default="auto",
     help="Number format of the model; auto: bfloat16 where the device has it.",
@@ -60,10 +64,7 @@ model = stack(
         help="Work on whole images, not on windows around the defect: for logical anomalies.",
     ),
     seed,
-    option(
-        "Run", "--device", default="auto",
-        help="auto, cpu, cuda, cuda:1 or mps; several work together: cuda:0,cuda:1, or all.",
-    ),
+    devices,
     dtype,
     option(
         "Run", "--memory", type=click.Choice(["auto", "8gb", "12gb", "24gb", "max"]), default=None,

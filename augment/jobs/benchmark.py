@@ -8,13 +8,14 @@ that has synthetic images, and on `test/good`.
 A run folder holds one line a training in `manifest.jsonl` (a killed benchmark redoes only the unfinished one;
 a line made from other files is redone), every test map in `maps/`, the proof that nothing leaked in
 `files_foldN.json`, and the results.
+
+Several trainings may run at a time, in processes of their own (`augment.jobs.schedule`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ from augment.data.sample import Category
 from augment.jobs.baselines import paint_baseline
 from augment.jobs.columns import Column, columns_of, generators_of, labels_of
 from augment.jobs.results import BenchmarkResult, Comparison, write_results
-from augment.jobs.trainings import Tested, train_and_score
+from augment.jobs.schedule import train
+from augment.jobs.trainings import Tested, Training
 from augment.progress import Progress, no_progress
 from augment.recipe import Recipe
 from augment.registry import DETECTORS, METHODS
@@ -38,6 +40,7 @@ def benchmark(
     detectors: Sequence[str] | None = None,
     fold: int | None = None,
     device: str = "auto",
+    jobs: int = 1,
     force: bool = False,
     sets: Mapping[str, Workspace] | None = None,
     progress: Progress = no_progress,
@@ -51,7 +54,8 @@ def benchmark(
         workspace: where synthetic sets are read and results written.
         detectors: names; None = the recipe's.
         fold: the one to run; None = every fold of the protocol that has a finished synthetic set.
-        device: "auto" or a torch device.
+        device: "auto" or a torch device; several, as `cuda:0,cuda:1` or `all`, train together.
+        jobs: trainings at a time on each device; those on the CPU share its cores.
         force: score anew what is there.
         sets: column name -> workspace whose synthetic images it holds; None = the workspace's own. The first
             says which folds and defects are benchmarked, and what the baselines' masks are.
@@ -65,9 +69,10 @@ def benchmark(
         TargetError: no such detector or baseline.
         DataError: an image cannot be read, or maps hold NaN.
     """
-    from augment.devices import choose_device
+    from augment.devices import choose_device, split_devices
 
-    device = str(choose_device(device))
+    devices = [str(choose_device(name)) for name in split_devices(device)] * jobs
+    each = ",".join(dict.fromkeys(devices))
     names = tuple(dict.fromkeys(detectors or recipe.benchmark.detectors))
     for name in names:
         DETECTORS.get(name)  # a typo must not show only after the first detector's hours
@@ -85,7 +90,7 @@ def benchmark(
             make_split(category, recipe, spaces, number, progress)  # leaks are found before a baseline's hour
             for name in baselines:
                 say(f"{category.key}, fold {number}: {name}'s images")
-                spaces[name] = paint_baseline(category, name, number, first, device=device, progress=progress)
+                spaces[name] = paint_baseline(category, name, number, first, device=each, progress=progress)
             splits.append(make_split(category, recipe, spaces, number))
         tasks += [
             _Task(category, name, tuple(splits), workspace.benchmark_folder(category.key, name))
@@ -95,33 +100,17 @@ def benchmark(
         for task in tasks:
             locks.enter_context(locked(task.folder))
             task.open(recipe, generators, force)
-        clock = _Clock(say, {task.detector: task.estimate(recipe, device) for task in tasks if task.todo()})
-        clock.start([task.detector for task in tasks for _ in task.todo()])
-        comparisons = [task.run(recipe, device, progress, clock) for task in tasks]
+        todo = {training: task for task in tasks for training in task.begin()}
+        seconds = {task.detector: task.seconds() for task in tasks}
+
+        def keep(training: Training, rows: list[dict[str, Any]], answers: Tested) -> None:
+            todo[training].keep(training, rows, answers)
+
+        train(list(todo), recipe.benchmark, devices, keep, seconds, progress, say)
+        comparisons = [task.comparison() for task in tasks]
         for comparison in comparisons:
             result = write_results(comparison.folder, [comparison], recipe)
     return result if len(tasks) == 1 else write_results(workspace.root / "benchmarks", comparisons, recipe)
-
-
-@dataclass(frozen=True)
-class _Training:
-    """One training of a task: what it learns from and tests on, and its line in the manifest."""
-
-    part: Split
-    seed: int
-    column: Column
-
-    @property
-    def id(self) -> str:
-        return f"{fold_name(self.part.fold)}/seed{self.seed}/{self.column.key}"
-
-    @property
-    def files(self) -> str:
-        column = self.column
-        return self.part.digest(self.part.training(column.generator, column.n, column.with_real))
-
-    def maps(self, folder: Path) -> Path:
-        return folder / "maps" / f"{self.id.replace('/', '_').replace(' ', '_')}.npz"
 
 
 class _Task:
@@ -143,7 +132,7 @@ class _Task:
         self.run_folder = Run.open(self.folder, recipe, sections, 0, force=force, is_empty=is_empty)
         self.columns = columns_of(config, generators) if self.make.uses_anomalies else [Column()]
         self.trainings = [
-            _Training(part, seed, column)
+            Training(self.category.key, self.detector, part, seed, column)
             for part in self.splits
             for seed in config.seeds
             for column in self.columns
@@ -151,91 +140,47 @@ class _Task:
         self.digests = {training.id: training.files for training in self.trainings}
         self.manifest = Manifest(lines)
 
-    def entry(self, training: _Training) -> Mapping[str, Any] | None:
+    def entry(self, training: Training) -> Mapping[str, Any] | None:
         """The manifest's line of a training on these files, with its maps there."""
         for entry in self.manifest.entries():
             if entry["id"] == training.id and entry["files"] == self.digests[training.id]:
                 return entry if training.maps(self.folder).is_file() else None
         return None
 
-    def todo(self) -> list[_Training]:
+    def todo(self) -> list[Training]:
         return [training for training in self.trainings if self.entry(training) is None]
 
-    def estimate(self, recipe: Recipe, device: str) -> float | None:
-        """Seconds of a training: of those done before, else as the detector finds; None: not known."""
-        there = [entry for entry in map(self.entry, self.trainings) if entry is not None]
-        if there:
-            return sum(entry["rows"][0]["seconds"] for entry in there) / len(there)
-        part = self.splits[0]
-        return self.make(recipe.benchmark, seed=0, device=device).estimate(part.training())
-
-    def run(self, recipe: Recipe, device: str, progress: Progress, clock: _Clock) -> Comparison:
-        """Do what is missing; the rows and maps of everything."""
+    def begin(self) -> list[Training]:
+        """What is to do; the run folder says what it is about, and is open where there is any."""
         for part in self.splits:
             atomic_write_json(self.folder / f"files_{fold_name(part.fold)}.json", part.record())
+        todo = self.todo()
+        if todo and self.run_folder.done:
+            self.run_folder.reopen()
+        return todo
+
+    def seconds(self) -> float | None:
+        """How long a training took, on the mean of those done before; None: there are none."""
+        entries = [entry for entry in map(self.entry, self.trainings) if entry is not None]
+        return sum(entry["rows"][0]["seconds"] for entry in entries) / len(entries) if entries else None
+
+    def keep(self, training: Training, rows: list[dict[str, Any]], answers: Tested) -> None:
+        """Write down what a training gave."""
+        answers.save(training.maps(self.folder))
+        self.manifest.append({"id": training.id, "files": self.digests[training.id], "rows": rows})
+
+    def comparison(self) -> Comparison:
+        """The rows and maps of all trainings, which are done."""
         rows: list[dict[str, Any]] = []
         tested, labels = {}, labels_of(self.columns)
         for training in self.trainings:
-            entry = self.entry(training)
-            if entry is None:
-                if self.run_folder.done:
-                    self.run_folder.reopen()
-                detector = self.make(recipe.benchmark, seed=training.seed, device=device)
-                found, answers = train_and_score(
-                    detector, training.part, training.column, recipe.benchmark, progress
-                )
-                answers.save(training.maps(self.folder))
-                entry = {"id": training.id, "files": self.digests[training.id], "rows": found}
-                self.manifest.append(entry)
-                clock.done(self.detector, f"{self.category.key}, {training.id}", found[0])
-            column = training.column
-            keys = {"category": self.category.key, "detector": self.detector, "column": labels[column]}
-            keys |= {"n": column.n, "fold": str(training.part.fold), "seed": str(training.seed)}
-            rows += [keys | row for row in entry["rows"]]
-            tested[training.part.fold, training.seed, labels[column]] = Tested.load(
-                training.maps(self.folder)
-            )
+            label = labels[training.column]
+            keys = {"category": self.category.key, "detector": self.detector, "column": label}
+            keys |= {"n": training.column.n, "fold": str(training.part.fold), "seed": str(training.seed)}
+            rows += [keys | row for row in self.entry(training)["rows"]]
+            tested[training.part.fold, training.seed, label] = Tested.load(training.maps(self.folder))
         if not self.run_folder.done:
             self.run_folder.finish()
         return Comparison(
             self.category, self.detector, self.folder, self.splits, tuple(labels.values()), rows, tested
         )
-
-
-class _Clock:
-    """Says how long it will take, and how much is left."""
-
-    def __init__(self, say: Callable[[str], None], seconds: Mapping[str, float | None]):
-        self.say, self.seconds = say, dict(seconds)
-        self.left: list[str] = []
-        self.total = 0
-
-    def start(self, detectors: Sequence[str]) -> None:
-        """Announce the trainings to do, by the name of their detector."""
-        self.left, self.total = list(detectors), len(detectors)
-        if not detectors:
-            return
-        each = ", ".join(
-            f"{name} " + ("not known before its first" if value is None else f"about {_duration(value)} each")
-            for name, value in self.seconds.items()
-        )
-        self.say(f"{self.total} trainings to do ({each}){self._remaining()}")
-
-    def done(self, detector: str, name: str, row: Mapping[str, Any]) -> None:
-        """Announce a finished training."""
-        self.left.remove(detector)
-        self.seconds[detector] = row["seconds"]
-        place = f"{self.total - len(self.left)}/{self.total}"
-        scores = f"pixel AP {100 * row['pixel_ap']:.1f}, image AUROC {100 * row['image_auroc']:.1f}"
-        self.say(f"{place} {detector}, {name}: {scores}, {_duration(row['seconds'])}{self._remaining()}")
-
-    def _remaining(self) -> str:
-        known = [self.seconds[name] for name in self.left if self.seconds[name] is not None]
-        if not known:
-            return ""
-        more = " or more" if len(known) < len(self.left) else ""
-        return f"; {_duration(sum(known))}{more} left"
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"

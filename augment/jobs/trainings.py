@@ -21,7 +21,8 @@ from augment.metrics.bootstrap import MapSet
 from augment.metrics.detection import detection_scores
 from augment.progress import Progress
 from augment.recipe import BenchmarkConfig
-from augment.workspace import atomic_path
+from augment.registry import DETECTORS
+from augment.workspace import atomic_path, fold_name
 
 SCORES = (
     "image_auroc", "image_ap", "image_f1",
@@ -70,6 +71,52 @@ class Tested:
             image_labels=[sample.mask is not None for sample in test],
             strata=[sample.defect for sample in test],
         )
+
+
+@dataclass(frozen=True, eq=False)
+class Training:
+    """One training of a detector: what it learns from and is tested on.
+
+    Attributes:
+        category: its key.
+        detector: its name.
+        part: what the fold trains and tests on.
+        seed: of the detector.
+        column: which of the fold's images it learns from.
+    """
+
+    category: str
+    detector: str
+    part: Split
+    seed: int
+    column: Column
+
+    @property
+    def id(self) -> str:
+        """`foldN/seedN/COLUMN`."""
+        return f"{fold_name(self.part.fold)}/seed{self.seed}/{self.column.key}"
+
+    @property
+    def files(self) -> str:
+        """A digest of the images it learns from."""
+        column = self.column
+        return self.part.digest(self.part.training(column.generator, column.n, column.with_real))
+
+    def maps(self, folder: Path) -> Path:
+        """The file of its test maps in a run folder."""
+        return folder / "maps" / f"{self.id.replace('/', '_').replace(' ', '_')}.npz"
+
+    def run(
+        self, config: BenchmarkConfig, device: str, progress: Progress
+    ) -> tuple[list[dict[str, Any]], Tested]:
+        """Train a new detector, and test it; see `train_and_score`."""
+        detector = DETECTORS.get(self.detector)(config, seed=self.seed, device=device)
+        return train_and_score(detector, self.part, self.column, config, progress)
+
+    def estimate(self, config: BenchmarkConfig, device: str) -> float | None:
+        """Seconds that it will take; None: not known beforehand."""
+        detector = DETECTORS.get(self.detector)(config, seed=0, device=device)
+        return detector.estimate(self.part.training())
 
 
 def train_and_score(

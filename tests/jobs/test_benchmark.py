@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
 from augment.data.export import MvtecWriter
@@ -226,6 +227,29 @@ def test_a_killed_benchmark_redoes_only_what_is_unfinished(category, workspace):
     fresh = run(category, workspace, force=True)
     drop = ["seconds"]
     pd.testing.assert_frame_equal(result.rows.drop(columns=drop), fresh.rows.drop(columns=drop))
+
+
+def test_several_trainings_at_a_time_give_the_same_rows_and_maps(category, workspace, tmp_path):
+    """Here with one thread each; with another number of threads, sums are made in another order."""
+    small = {"image_size": 32, "base_width": 4, "epochs": 1, "steps_per_epoch": 2}
+    recipe = with_settings(detectors=("unet",), unet=UNetConfig(**small), seeds=(0, 1))
+    threads, lines = torch.get_num_threads(), []
+    torch.set_num_threads(1)
+    try:
+        together = run(category, workspace, recipe, fold=0, jobs=3, say=lines.append)
+        shutil.copytree(together.folder / "maps", tmp_path / "maps")
+        one_by_one = run(category, workspace, recipe, fold=0, force=True)
+    finally:
+        torch.set_num_threads(threads)
+    drop = ["seconds"]
+    pd.testing.assert_frame_equal(together.rows.drop(columns=drop), one_by_one.rows.drop(columns=drop))
+    maps = sorted((tmp_path / "maps").iterdir())
+    assert len(maps) == 4
+    for path in maps:
+        with np.load(path) as ours, np.load(one_by_one.folder / "maps" / path.name) as theirs:
+            assert all(np.array_equal(ours[name], theirs[name]) for name in ours.files)
+    assert lines[0].startswith("4 trainings to do, 3 at a time (unet about ")
+    assert [line[:3] for line in lines[1:]] == ["1/4", "2/4", "3/4", "4/4"]
 
 
 def test_more_synthetic_images_redo_only_the_trainings_on_them(category, workspace):
