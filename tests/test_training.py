@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from importlib.util import find_spec
+import sys
 
 import pytest
 import torch
@@ -56,6 +56,29 @@ def test_a_fused_or_scaled_step_is_the_plain_one(options, tmp_path):
     assert torch.equal(resumed.module.weight, other.module.weight)
 
 
+def test_moments_in_8_bits_train_about_as_well_and_resume_exactly(tmp_path):
+    pytest.importorskip("bitsandbytes")
+
+    def train(steps, optimizer, checkpoint=None):
+        torch.manual_seed(0)
+        module = nn.Sequential(nn.Linear(64, 128), nn.Tanh(), nn.Linear(128, 64))  # smaller ones keep 32 bits
+        trainer = Trainer(module, learning_rate=1e-2, optimizer=optimizer)
+        if checkpoint:
+            trainer.load(checkpoint)
+        x = torch.randn(32, 64)
+        while trainer.step_count < steps:
+            trainer.step(lambda step: (module(x) - x).square().mean())
+        return trainer
+
+    unbroken = train(60, "8bit")
+    assert unbroken.losses[-1] < 1.5 * train(60, "adamw").losses[-1] < 0.01 * unbroken.losses[0]
+    moments = unbroken.optimizer.state[unbroken.parameters[0]]
+    assert moments["state1"].dtype == moments["state2"].dtype == torch.uint8
+    train(20, "8bit").save(tmp_path / "checkpoint.pt")
+    resumed = train(60, "8bit", tmp_path / "checkpoint.pt")
+    assert all(map(torch.equal, resumed.parameters, unbroken.parameters))
+
+
 def test_a_scaled_step_that_overflows_is_left_out_and_scaled_less_from_then_on():
     trainer = make(scale_loss=True)
     before, scale = trainer.module.weight.detach().clone(), trainer.scaler.get_scale()
@@ -75,8 +98,8 @@ def test_terms_of_a_loss_train_as_their_sum():
     assert split.losses == pytest.approx(whole.losses, rel=1e-5)
 
 
-@pytest.mark.skipif(find_spec("bitsandbytes") is not None, reason="bitsandbytes is installed")
-def test_an_optimizer_that_is_not_installed_is_one_line():
+def test_an_optimizer_that_is_not_installed_is_one_line(monkeypatch):
+    monkeypatch.setitem(sys.modules, "bitsandbytes.optim", None)
     with pytest.raises(RecipeError, match="pip install bitsandbytes"):
         make(optimizer="8bit")
 
