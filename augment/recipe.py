@@ -2,26 +2,50 @@
 
 The fields' defaults below are the only place a default is written; they are the `tiny` recipe's values.
 A recipe file names what differs. Order of precedence: these defaults, the recipe file, `--set` overrides.
-An unknown key is an error that offers the nearest known one.
+An unknown key is an error that offers the nearest known one, and so is a number beyond its bounds.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import yaml
 
 from augment.errors import RecipeError, suggest
 from augment.resources import find_recipe
 
+
+class Bounds(NamedTuple):
+    """What a setting's numbers may be: `least` to `most`, and more than `above`."""
+
+    least: float = -math.inf
+    most: float = math.inf
+    above: float = -math.inf
+
+    def hold(self, value: float) -> bool:
+        """Whether a number is one of them; NaN is none."""
+        return self.least <= value <= self.most and value > self.above
+
+    def __str__(self) -> str:
+        words = {"at least": self.least, "at most": self.most, "above": self.above}
+        return " and ".join(f"{word} {value:g}" for word, value in words.items() if math.isfinite(value))
+
+
 Range = tuple[float, float]
 """From, to; in a recipe one number stands for both."""
+
+Count = Annotated[int, Bounds(least=1)]
+Number = Annotated[int, Bounds(least=0)]
+Share = Annotated[float, Bounds(least=0, most=1)]
+Amount = Annotated[float, Bounds(least=0)]
+Positive = Annotated[float, Bounds(above=0)]
 
 
 @dataclass(frozen=True)
@@ -32,16 +56,16 @@ class BackboneConfig:
     revision: str | None = None  # hub revision (branch, tag or commit)
     tokenizer: str | None = None  # of a checkpoint file: folder or hub id; None: beside it, else the hub's
     prediction_type: Literal["epsilon", "v_prediction"] | None = None  # None: what the model says of itself
-    resolution: int = 256  # side of the square window the model sees, pixels; a multiple of 32
+    resolution: Count = 256  # side of the square window the model sees, pixels; a multiple of 32
 
 
 @dataclass(frozen=True)
 class WindowConfig:
     """The square of the source image around a mask in which the model works."""
 
-    context: float = 1.6  # side = context x the longer side of the mask's bounding box
-    minimum: int = 128  # smallest side, source pixels (never beyond the image)
-    jitter: float = 0.15  # random shift and growth of a training window, as a share of its side
+    context: Positive = 1.6  # side = context x the longer side of the mask's bounding box
+    minimum: Count = 128  # smallest side, source pixels (never beyond the image)
+    jitter: Amount = 0.15  # random shift and growth of a training window, as a share of its side
     full_frame: bool = False  # the window is the whole image, squashed to a square: for logical anomalies
 
 
@@ -49,12 +73,12 @@ class WindowConfig:
 class AdaptConfig:
     """Learning a category from its good images, before any of its defects."""
 
-    steps: int = 0  # 0: no adaptation, the paper
-    batch_size: int = 4  # windows a step
-    regulariser_batch_size: int = 1  # of these in Eq. 5's second term
-    images: int = 60
-    windows_per_image: int = 8
-    learning_rate: float = 3e-4
+    steps: Number = 0  # 0: no adaptation, the paper
+    batch_size: Count = 4  # windows a step
+    regulariser_batch_size: Count = 1  # of these in Eq. 5's second term
+    images: Count = 60
+    windows_per_image: Count = 8
+    learning_rate: Positive = 3e-4
 
 
 @dataclass(frozen=True)
@@ -66,7 +90,7 @@ class LoraConfig:
     targets: tuple[str, ...] = (  # names of the layers that change; without the convolutions it learns half
         "to_q", "to_k", "to_v", "to_out.0", "conv1", "conv2",
     )  # fmt: skip
-    learning_rate: float = 1e-3  # takes the place of fit.learning_rate
+    learning_rate: Positive = 1e-3  # takes the place of fit.learning_rate
 
 
 @dataclass(frozen=True)
@@ -75,24 +99,24 @@ class FitConfig:
 
     method: str = "disentangled_inversion"
     together: bool = False  # one fit for all the chosen types of a category, each under its own prompt
-    steps: int = 100  # for each type: a fit of three types together makes three times as many
-    batch_size: int = 5  # defect windows a step
-    normal_batch_size: int = 1  # good windows with random masks a step, for the regulariser; 0 = the paper
-    regulariser_batch_size: int | None = 1  # windows in Eq. 5's second term; None: all, the paper
+    steps: Count = 100  # for each type: a fit of three types together makes three times as many
+    batch_size: Count = 5  # defect windows a step
+    normal_batch_size: Number = 1  # good windows with random masks a step, for Eq. 5; 0 = the paper
+    regulariser_batch_size: Count | None = 1  # windows in Eq. 5's second term; None: all, the paper
     prior_preservation: bool = False  # normal windows are also refilled under the background prompt
-    crop_share: float = 0.5  # share of the steps on crops, as many more of them as they are smaller
-    crop_cells: int = 16  # side of a crop, latent cells
-    normal_images: int = (
+    crop_share: Share = 0.5  # share of the steps on crops, as many more of them as they are smaller
+    crop_cells: Count = 16  # side of a crop, latent cells
+    normal_images: Count = (
         32  # good images whose windows are cached for that, and that defects are compared with
     )
-    windows_per_image: int = 16  # jittered windows cached for each defect image
-    learning_rate: float = 3e-4
-    warmup_steps: int = 20
-    weight_decay: float = 1e-2
-    max_grad_norm: float = 1.0
-    ema_decay: float = 0.98
+    windows_per_image: Count = 16  # jittered windows cached for each defect image
+    learning_rate: Positive = 3e-4
+    warmup_steps: Number = 20
+    weight_decay: Amount = 1e-2
+    max_grad_norm: Positive = 1.0
+    ema_decay: Share = 0.98
     region_weighting: Literal["balanced", "paper"] = "balanced"
-    min_snr_gamma: float | None = None  # clips how much a low noise level counts, 5 is usual; None: off
+    min_snr_gamma: Positive | None = None  # clips how much a low noise level counts, 5 is usual; None: off
     tuning: Literal["auto", "full", "lora", "dora"] = (
         "auto"  # what of the U-Net is learnt; auto: all of it, or LoRA where the memory mode asks for it
     )
@@ -102,12 +126,12 @@ class FitConfig:
     )
     compile: bool = False  # torch.compile the U-Net: minutes at the start, then faster; for GPUs
     flips: bool = True  # mirrored training windows
-    mask_dilation: int = 0  # latent cells added around a training mask
+    mask_dilation: Number = 0  # latent cells added around a training mask
     mask_background_keys: bool = False  # hide the hole's keys from self-attention in background passes
     defect_prompt: str = "a photo of a {category} with sks {defect}"
     background_prompt: str = "a photo of a {category}"
     masked_prompt: str = ""  # the paper's C_m
-    checkpoint_every: int = 100  # steps
+    checkpoint_every: Count = 100  # steps
 
 
 @dataclass(frozen=True)
@@ -117,11 +141,11 @@ class MaskConfig:
     folder: str | None = None  # use these masks instead of the training masks
     foreground: str = "auto"  # where parts are: found; none: anywhere; a folder of masks named as good images
     flips: bool = True
-    rotation: float = 20.0  # degrees, either way, about the image's centre
-    scale: Range = (0.85, 1.15)
-    translation: float = 0.04  # share of the image's side, either way
-    elastic: float = 0.5  # strength of the elastic change, 0 = none
-    candidates: int = 8  # places tried; the one most like the training defect's is taken; 1: any
+    rotation: Amount = 20.0  # degrees, either way, about the image's centre
+    scale: Annotated[Range, Bounds(above=0)] = (0.85, 1.15)
+    translation: Amount = 0.04  # share of the image's side, either way
+    elastic: Amount = 0.5  # strength of the elastic change, 0 = none
+    candidates: Count = 8  # places tried; the one most like the training defect's is taken; 1: any
 
 
 @dataclass(frozen=True)
@@ -129,8 +153,8 @@ class FilterConfig:
     """Which painted images are kept; all are scored either way."""
 
     enabled: bool = False
-    attempts: int = 8  # paintings of one image; where none passes, the image is left out
-    margin: float = 1.0  # 2: the limits lie twice as far from what real defects have; see Limits
+    attempts: Count = 8  # paintings of one image; where none passes, the image is left out
+    margin: Amount = 1.0  # 2: the limits lie twice as far from what real defects have; see Limits
     criteria: tuple[
         Literal["background", "coverage", "strength", "seam", "raggedness", "likeness", "copy"], ...
     ] = (
@@ -148,18 +172,18 @@ class FilterConfig:
 class SynthesizeConfig:
     """Painting the learned defect (Eq. 8, 9, 13)."""
 
-    num_inference_steps: int = 20  # DDIM steps, each way
-    inversion_calls: int | None = 10  # network calls of the inversion; None: one a step, the paper
+    num_inference_steps: Count = 20  # DDIM steps, each way
+    inversion_calls: Count | None = 10  # network calls of the inversion; None: one a step, the paper
     solver: Literal["ddim", "dpm++2m"] = (
         "ddim"  # of the defect's steps; the second gets by with a third as many, at levels of its own
     )
-    samples_per_source: int = 1  # consecutive images of one source and target mask, which share an inversion
+    samples_per_source: Count = 1  # consecutive images of one source and mask, which share an inversion
     # Noise that a real defect's window starts with, as a share of the steps, drawn for each image: 0.3 keeps
     # the defect's look, 1 hardly more than its place. One number: that. 1: from noise alone, the paper.
-    strength: Range = (0.3, 1.0)
+    strength: Annotated[Range, Bounds(above=0, most=1)] = (0.3, 1.0)
     # Share of those images that start from two real defects, the second in part of the first one's outline.
-    mixing: float = 0.75
-    temperature: float = (
+    mixing: Share = 0.75
+    temperature: Amount = (
         0.85  # deviation of the noise a hole starts from; 1 = the paper, less = calmer texture
     )
     guidance_scale: float = 1.0  # on the defect prompt; 1 = none, as the paper's proofs assume
@@ -173,15 +197,15 @@ class SynthesizeConfig:
     refinement_threshold: float = 0.5  # of the refinement map, which lies in [0, 1]
     # Bays and gaps of a refined mask that are narrower than twice this share of the target mask's size (the
     # root of its area) belong to the mask, as they would if it were drawn by hand. Holes always do.
-    closing: float = 0.15
-    minimum_refined_share: float = (
+    closing: Amount = 0.15
+    minimum_refined_share: Share = (
         0.1  # a refined mask smaller than this share of the target falls back to it
     )
     carry_detail: bool = True  # put the source's own noise and fine detail back into what was painted
     # Width of the blend inside the mask's edge, source pixels, and of the margin that a training mask gets
     # for it; both are less on a small defect.
-    feather: int = 2
-    batch_size: int = 8
+    feather: Number = 2
+    batch_size: Count = 8
     defects_per_image: tuple[int, int] = (1, 1)  # fewest and most; drawn for each image
     masks: MaskConfig = field(default_factory=MaskConfig)
     filter: FilterConfig = field(default_factory=FilterConfig)
@@ -200,7 +224,7 @@ class SpeedConfig:
     `background`, `inversion_calls`, `samples_per_source`, `solver`.
     """
 
-    overlap: int = (
+    overlap: Number = (
         1  # batches read ahead, and as many waiting to be written, while one is painted; 0: in turn
     )
     channels_last: bool = True  # memory order of the U-Net's images
@@ -243,15 +267,15 @@ class UNetConfig:
     encoder_weights: str | None = None  # None: random; imagenet: from the hub; or a file of its state dict
     encoder_depth: int = 5  # levels of the encoder, 3 to 5; fewer where the file lacks the deepest
     image_size: int = 128  # images are resized to this square, pixels
-    base_width: int = 16  # channels of the first level; the published network has 64
-    epochs: int = 50
-    steps_per_epoch: int | None = 8  # None: one pass over the training images
+    base_width: Count = 16  # channels of the first level; the published network has 64
+    epochs: Count = 50
+    steps_per_epoch: Count | None = 8  # None: one pass over the training images
     batch_size: int = 8
-    learning_rate: float = 3e-4  # the published 1e-4 is for many more steps
-    head_learning_rate: float | None = 3e-3  # of DRAEM's last layer, which starts near 0; None: as the rest
-    negative_slope: float = 0.1  # of DRAEM's rectifiers; 0 as published, where narrow networks may die
-    focal_gamma: float = 2.0
-    good_images: int | None = 40  # good training images used; None: all
+    learning_rate: Positive = 3e-4  # the published 1e-4 is for many more steps
+    head_learning_rate: Positive | None = 3e-3  # of DRAEM's last layer, starts near 0; None: as the rest
+    negative_slope: Amount = 0.1  # of DRAEM's rectifiers; 0 as published, where narrow networks may die
+    focal_gamma: Amount = 2.0
+    good_images: Count | None = 40  # good training images used; None: all
     flips: bool = False  # random flips and quarter turns; the published protocol has none
 
 
@@ -259,13 +283,13 @@ class UNetConfig:
 class AnomalibConfig:
     """anomalib's models; each reads what it has (see `augment list detectors`)."""
 
-    image_size: int = 256  # images are resized to this square, or the next smaller one the model can take
-    max_epochs: int | None = None  # None: anomalib's example for the model; not for what is fitted in one go
-    batch_size: int = 8
-    good_images: int | None = None  # good training images used; None: all
+    image_size: Count = 256  # images are resized to this square, or the next smaller one the model can take
+    max_epochs: Count | None = None  # None: anomalib's example; not for what is fitted in one go
+    batch_size: Count = 8
+    good_images: Count | None = None  # good training images used; None: all
     backbone: str | None = None  # feature extractor, mostly a timm name; None: the model's own
     layers: tuple[str, ...] | None = None  # of a convolutional backbone; None: the model's own
-    coreset_sampling_ratio: float = 0.1  # share of the good images' patches that patchcore remembers
+    coreset_sampling_ratio: Share = 0.1  # share of the good images' patches that patchcore remembers
     source_images: str | None = None  # folder: textures for draem and glass, photographs for efficient_ad
 
 
@@ -274,15 +298,13 @@ class BenchmarkConfig:
     """Training detectors with and without the synthetic images."""
 
     detectors: tuple[str, ...] = ("unet",)
-    seeds: tuple[int, ...] = (0,)
-    n: tuple[
-        int, ...
-    ] = ()  # synthetic images of each defect, one training for each number; (): all there are
+    seeds: tuple[Number, ...] = (0,)
+    n: tuple[Number, ...] = ()  # synthetic images of each defect, a training for each; (): all there are
     baselines: tuple[str, ...] = ()  # methods compared with, painted with the same masks, numbers and seed
     synthetic_only: bool = False  # also train on the synthetic images without the real ones
-    resamples: int = 1000  # of the test images, for the interval of each difference to real-only
-    aupro_limit: float = 0.3  # false-positive rate up to which AUPRO integrates
-    oracle_checks: int = 0  # how often a training's maps are scored on the way to its end; 0: never
+    resamples: Count = 1000  # of the test images, for the interval of each difference to real-only
+    aupro_limit: Annotated[float, Bounds(above=0, most=1)] = 0.3  # up to this false-positive rate
+    oracle_checks: Number = 0  # how often a training's maps are scored on the way to its end; 0: never
     weights: str | None = None  # file of the backbone's weights, for detectors that have one; None: the hub
     unet: UNetConfig = field(default_factory=UNetConfig)
     anomalib: AnomalibConfig = field(default_factory=AnomalibConfig)
@@ -293,25 +315,25 @@ class PretrainConfig:
     """Training the bundled backbone on rendered scenes."""
 
     base: str | None = None  # start from this backbone's weights (`tiny` or a folder), not from random ones
-    steps: int = 4000
-    batch_size: int = 6  # whole windows a step
-    crop_share: float = 0.75  # share of the steps on crops, as many more of them as they are smaller
-    crop_cells: int = 16  # side of a crop, latent cells
-    learning_rate: float = 3e-4
-    warmup_steps: int = 200
-    ema_decay: float = 0.999
-    pool: int = 8000  # rendered scenes to learn from
-    images: int = 2000  # windows cut from the user's own images, where there are any
-    checkpoint_every: int = 250
-    sheet_every: int = 1000
-    codec_images: int = (
+    steps: Count = 4000
+    batch_size: Count = 6  # whole windows a step
+    crop_share: Share = 0.75  # share of the steps on crops, as many more of them as they are smaller
+    crop_cells: Count = 16  # side of a crop, latent cells
+    learning_rate: Positive = 3e-4
+    warmup_steps: Number = 200
+    ema_decay: Share = 0.999
+    pool: Count = 8000  # rendered scenes to learn from
+    images: Number = 2000  # windows cut from the user's own images, where there are any
+    checkpoint_every: Count = 250
+    sheet_every: Count = 1000
+    codec_images: Count = (
         600  # rendered scenes from which the codec's components are computed and its decoder trained
     )
-    codec_steps: int = 600
-    latent_channels: int = 16
-    patch: int = 8  # side of a codec block, pixels
+    codec_steps: Number = 600
+    latent_channels: Count = 16
+    patch: Count = 8  # side of a codec block, pixels
     block_channels: tuple[int, ...] = (64, 128, 192)
-    text_width: int = 96
+    text_width: Count = 96
     inpainting: bool = True  # the U-Net also sees the clean latents around the hole
 
 
@@ -404,7 +426,7 @@ def _build(cls: type, values: Any, where: str) -> Any:
     """A dataclass from a mapping, checking names and types on the way."""
     if not isinstance(values, Mapping):
         raise RecipeError(f"'{where.rstrip('.')}' must be a group of settings, not {values!r}.")
-    hints = typing.get_type_hints(cls)
+    hints = typing.get_type_hints(cls, include_extras=True)
     for key in values:
         if key not in hints:
             raise RecipeError(f"No setting is called '{where}{key}'. {suggest(str(key), hints)}")
@@ -414,6 +436,8 @@ def _build(cls: type, values: Any, where: str) -> Any:
 def _convert(hint: Any, value: Any, where: str) -> Any:
     """`value` as the annotated type, or a RecipeError that names the key."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Annotated:
+        return _within(arguments[1], _convert(arguments[0], value, where), where)
     if dataclasses.is_dataclass(hint):
         return _build(typing.cast(type, hint), value, where + ".")
     if origin in (typing.Union, types.UnionType):
@@ -444,6 +468,17 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if type(value) is hint:
         return value
     raise RecipeError(f"'{where}' must be of type {hint.__name__}, not {value!r}.")
+
+
+def _within(bounds: Bounds, value: Any, where: str) -> Any:
+    """A number, or the two of a range, within its bounds, or a RecipeError that names the key."""
+    numbers = value if isinstance(value, tuple) else (value,)
+    for number in numbers:
+        if not bounds.hold(number):
+            raise RecipeError(f"'{where}' must be {bounds}, not {number:g}.")
+    if numbers[0] > numbers[-1]:
+        raise RecipeError(f"'{where}' goes from the smaller number to the larger, not from {value}.")
+    return value
 
 
 def _plain(value: Any) -> Any:

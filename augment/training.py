@@ -157,8 +157,8 @@ def _optimizer(
         from bitsandbytes.optim import AdamW8bit
     except ImportError as error:
         raise RecipeError(
-            "fit.optimizer=8bit needs bitsandbytes: pip install bitsandbytes (or the extra `eight-bit` of this "
-            "package), or --set fit.optimizer=fused."
+            "fit.optimizer=8bit needs bitsandbytes: pip install bitsandbytes (or this package's extra "
+            "`eight-bit`), or --set fit.optimizer=fused."
         ) from error
     return AdamW8bit(parameters, **options)
 

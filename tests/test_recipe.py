@@ -69,6 +69,14 @@ def test_none_is_taken_where_the_setting_allows_it():
         ("fit.steps.more=3", "holds a value"),
         ("fit.steps", "KEY=VALUE"),
         ("fit.steps=[1", "cannot be read"),
+        ("fit.steps=-5", "fit.steps.* must be at least 1, not -5"),
+        ("fit.learning_rate=0", "must be above 0, not 0"),
+        ("fit.learning_rate=.nan", "must be above 0, not nan"),
+        ("synthesize.mixing=7", "at least 0 and at most 1, not 7"),
+        ("synthesize.strength=[0.5, 1.5]", "at most 1 and above 0, not 1.5"),
+        ("synthesize.masks.scale=[2, 1]", "from the smaller number"),
+        ("benchmark.seeds=[0, -1]", "benchmark.seeds.* at least 0, not -1"),
+        ("benchmark.unet.good_images=0", "at least 1, not 0"),
     ],
 )
 def test_a_bad_override_is_one_line_that_says_what_would_do(override, words):

@@ -102,7 +102,7 @@ def test_off_by_default_every_image_is_kept_and_scored(bench):
 
 def test_where_it_is_off_its_other_settings_do_not_matter(bench):
     first = tree(bench.paint("idle", n=1).folder / "washer")
-    result = bench.paint("idle", "synthesize.filter.attempts=0", "synthesize.filter.margin=9", n=2)
+    result = bench.paint("idle", "synthesize.filter.attempts=1", "synthesize.filter.margin=9", n=2)
     assert (result.n, result.left_out) == (2, 0)
     assert first.items() <= tree(result.folder / "washer").items()
 
