@@ -183,6 +183,8 @@ class SynthesizeConfig:
     strength: Annotated[Range, Bounds(above=0, most=1)] = (0.3, 1.0)
     # Share of those images that start from two real defects, the second in part of the first one's outline.
     mixing: Share = 0.75
+    # Share of the images in which one real defect's outline shows the looks of another.
+    lending: Share = 0.5
     temperature: Amount = (
         0.85  # deviation of the noise a hole starts from; 1 = the paper, less = calmer texture
     )

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 from augment.data.foreground import Foreground, find_foreground
-from augment.data.images import image_size, list_images, read_image, read_mask, to_rgb
+from augment.data.images import image_size, list_images, read_image, read_mask, read_sample, to_rgb
+from augment.data.lending import lent
 from augment.data.masks import PackedMasks, read_mask_folder, resize_mask, with_margin
 from augment.data.mixing import mixed, second_place
 from augment.data.places import Parts, at_same_scale, best_place, light_around
@@ -210,7 +211,11 @@ class Planner:
         synthesize, name = self.recipe.synthesize, self.mask_names[choice]
         if self.is_exact:
             mask = resize_mask(self.masks[choice], image.shape[:2])
-            return Part(PaintJob(image, mask, generator).cut(self.recipe.window), name, None)
+            example, path = None, None
+            if synthesize.starts_from_examples:
+                example, path = self._lent(image, mask, mixing)
+            job = PaintJob(image, mask, generator, example=example)
+            return Part(job.cut(self.recipe.window), name, path)
         shown, trained, parts = self._trained(choice, image, source)
         place = best_place(trained, shown, to_rgb(image), synthesize.masks, rng, parts)
         mask = with_margin(place.mask, synthesize.feather, FEATHER_SHARE)
@@ -221,12 +226,31 @@ class Planner:
         window, example, second = window_around(mask, self.recipe.window), None, None
         if synthesize.starts_from_examples:
             example = place.moved(shown, to_rgb(image), window.slices)
-            if mixing.random() < synthesize.mixing:
+            lending = mixing.spawn(1)[0]
+            if len(self.training) > 1 and lending.random() < synthesize.lending:
+                around = image[window.slices], mask[window.slices]
+                example, second = self._lent(*around, lending, but=choice)
+            elif mixing.random() < synthesize.mixing:
                 example, second = self._mixed(example, mask, window, choice, image, source, mixing)
         part = None if parts is None else parts.here[window.slices].copy()
         cut = image[window.slices].copy(), mask[window.slices].copy()
         piece = Piece(window, mask.shape, *cut, generator, None, example, part, overhang)
         return Part(piece, name, self.images[choice], second)
+
+    def _lent(
+        self, image: np.ndarray, mask: np.ndarray, rng: np.random.Generator, but: int | None = None
+    ) -> tuple[np.ndarray, Path]:
+        """An image that shows a training defect (`but` that one) all over a mask, and where it is from.
+
+        Of a texture, lit as it is there.
+        """
+        samples = [sample for number, sample in enumerate(self.training) if number != but]
+        sample = samples[int(rng.integers(len(samples)))]
+        shown, trained = read_sample(sample)
+        if not self.foreground.is_object:
+            light = (light_around(image, mask) + _DARK) / (light_around(shown, trained) + _DARK)
+            shown = np.clip(shown * light, 0, 255).astype(np.uint8)
+        return lent(to_rgb(image), mask, to_rgb(shown), trained), sample.image
 
     def _trained(
         self, choice: int, image: np.ndarray, source: Path

@@ -1,0 +1,88 @@
+"""The looks of a real defect, spread over a mask of another shape."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from scipy import ndimage
+
+from augment.data.masks import mask_bounds
+
+_NARROWEST = 1.0  # pixels; the spread of a mask along an axis counts as this at least
+_MOST = 3.0  # times that what is lent is enlarged or shrunk along an axis
+
+
+def lent(image: np.ndarray, mask: np.ndarray, example: np.ndarray, example_mask: np.ndarray) -> np.ndarray:
+    """An image that shows, all over a mask, what another image shows in its own mask.
+
+    The one outline's middle, long axis and extent are laid on the other's, so that a crack runs along a line
+    that is drawn for it; what goes beyond the real defect is mirrored at its outline.
+
+    Args:
+        image: uint8 (H, W, 3), to be painted on.
+        mask: bool (H, W), not empty.
+        example: uint8 (h, w, 3), which shows a real defect.
+        example_mask: bool (h, w), its mask, not empty.
+
+    Returns:
+        uint8 (H, W, 3), outside `mask` the image.
+    """
+    rows, columns = np.nonzero(mask)
+    here, there = _Frame.of(mask), _Frame.of(example_mask)
+    offset = (np.stack([columns, rows], axis=1) - here.middle) @ here.axes
+    scale = np.clip(there.extent / here.extent, 1 / _MOST, _MOST)
+    wanted = there.middle + (offset * scale) @ there.axes.T
+    x, y = _mirrored_into(example_mask, wanted).astype(np.float32).T
+    # cv2 takes at most 32767 pixels a side; the points are as good in any shape
+    width = min(len(x), 4096)
+    pad = -len(x) % width
+    x, y = (np.pad(part, (0, pad)).reshape(-1, width) for part in (x, y))
+    shown = cv2.remap(example, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    result = image.copy()
+    result[rows, columns] = shown.reshape(-1, 3)[: len(rows)]
+    return result
+
+
+class _Frame:
+    """Where a mask lies and how far it reaches.
+
+    Attributes:
+        middle: (x, y).
+        axes: (2, 2), its long and its short axis as columns.
+        extent: (2,) its spread along them, pixels.
+    """
+
+    def __init__(self, middle: np.ndarray, axes: np.ndarray, extent: np.ndarray):
+        self.middle, self.axes, self.extent = middle, axes, extent
+
+    @classmethod
+    def of(cls, mask: np.ndarray) -> _Frame:
+        points = np.stack(np.nonzero(mask)[::-1], axis=1).astype(float)
+        middle = points.mean(axis=0)
+        spread = (points - middle).T @ (points - middle) / len(points)
+        variances, axes = np.linalg.eigh(spread)
+        axes = axes[:, ::-1]
+        axes *= np.where(np.diag(axes) < 0, -1, 1)  # of the two ways each points, one
+        return cls(middle, axes, np.sqrt(np.maximum(variances[::-1], _NARROWEST)))
+
+
+def _mirrored_into(mask: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Points (n, 2) as (x, y), those off the mask mirrored at its outline, or else moved to it."""
+    low, high = mask_bounds(mask)
+    reach = np.ceil(np.abs(points - points.mean(axis=0)).max()) + 2
+    start = np.maximum(np.minimum(low, points.min(axis=0)[::-1]) - 2, low - 2 * reach).astype(int)
+    stop = np.minimum(np.maximum(high, points.max(axis=0)[::-1] + 1) + 2, high + 2 * reach).astype(int)
+    near = np.zeros(stop - start, dtype=bool)
+    inside = tuple(slice(*ends) for ends in zip(low - start, high - start, strict=True))
+    near[inside] = mask[low[0] : high[0], low[1] : high[1]]
+    nearest = ndimage.distance_transform_edt(~near, return_distances=False, return_indices=True)
+
+    def cells(places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        row, column = np.rint(places[:, ::-1] - start).astype(int).T
+        return np.clip(row, 0, near.shape[0] - 1), np.clip(column, 0, near.shape[1] - 1)
+
+    is_off = ~near[cells(points)]
+    edge = (nearest[:, *cells(points)] + start[:, None])[::-1].T
+    mirrored = 2 * edge - points
+    misses = ~near[cells(mirrored)]
+    return np.where(is_off[:, None], np.where(misses[:, None], edge, mirrored), points)
