@@ -6,9 +6,10 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
-from augment.data.masks import mask_bounds
+from augment.data.masks import mask_bounds, resize_mask
 
 _NARROWEST = 1.0  # pixels; the spread of a mask along an axis counts as this at least
+_LARGEST, _MARGIN = 1024, 4  # longer side and border of what is lent, pixels
 _MOST = 3.0  # times that what is lent is enlarged or shrunk along an axis
 
 
@@ -27,20 +28,41 @@ def lent(image: np.ndarray, mask: np.ndarray, example: np.ndarray, example_mask:
     Returns:
         uint8 (H, W, 3), outside `mask` the image.
     """
+    example, example_mask = _cut(example, example_mask)
     rows, columns = np.nonzero(mask)
     here, there = _Frame.of(mask), _Frame.of(example_mask)
     offset = (np.stack([columns, rows], axis=1) - here.middle) @ here.axes
     scale = np.clip(there.extent / here.extent, 1 / _MOST, _MOST)
     wanted = there.middle + (offset * scale) @ there.axes.T
     x, y = _mirrored_into(example_mask, wanted).astype(np.float32).T
-    # cv2 takes at most 32767 pixels a side; the points are as good in any shape
+    # In any shape the points are as good, but cv2 takes no more than 32767 of them in a line.
     width = min(len(x), 4096)
     pad = -len(x) % width
     x, y = (np.pad(part, (0, pad)).reshape(-1, width) for part in (x, y))
+    example = example[tuple(_nearest(example_mask))]  # between the outline's pixels and what is beyond, too
     shown = cv2.remap(example, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
     result = image.copy()
     result[rows, columns] = shown.reshape(-1, 3)[: len(rows)]
     return result
+
+
+def _cut(image: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What there is of a defect, at most 1024 pixels a side; a large image costs no more than a small one."""
+    low, high = mask_bounds(mask)
+    around = tuple(
+        slice(max(0, start - _MARGIN), stop + _MARGIN) for start, stop in zip(low, high, strict=True)
+    )
+    image, mask = image[around], mask[around]
+    scale = min(1.0, _LARGEST / max(mask.shape))
+    if scale == 1:
+        return image, mask
+    size = height, width = tuple(max(1, round(side * scale)) for side in mask.shape)
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), resize_mask(mask, size)
+
+
+def _nearest(mask: np.ndarray) -> np.ndarray:
+    """(2, h, w), for each cell the row and column of the nearest one of the mask."""
+    return ndimage.distance_transform_edt(~mask, return_distances=False, return_indices=True)
 
 
 class _Frame:
@@ -75,7 +97,7 @@ def _mirrored_into(mask: np.ndarray, points: np.ndarray) -> np.ndarray:
     near = np.zeros(stop - start, dtype=bool)
     inside = tuple(slice(*ends) for ends in zip(low - start, high - start, strict=True))
     near[inside] = mask[low[0] : high[0], low[1] : high[1]]
-    nearest = ndimage.distance_transform_edt(~near, return_distances=False, return_indices=True)
+    nearest = _nearest(near)
 
     def cells(places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         row, column = np.rint(places[:, ::-1] - start).astype(int).T

@@ -21,7 +21,7 @@ from augment.data.mixing import mixed, second_place
 from augment.data.places import Parts, at_same_scale, best_place, light_around
 from augment.data.sample import Sample, Target
 from augment.data.windows import Window, window_around
-from augment.jobs.painting import FEATHER_SHARE, PaintJob, Piece
+from augment.jobs.painting import FEATHER_SHARE, Piece
 from augment.jobs.several import draw_number, is_apart
 from augment.recipe import Recipe
 from augment.training import step_generator
@@ -40,8 +40,10 @@ class Part:
 
     piece: Piece
     mask_source: str
-    example: Path | None  # None of the user's own masks
-    second: Path | None = None  # the image of a second defect that the start is mixed with
+    example: Path | None  # None: it starts from noise
+    second: Path | None = (
+        None  # the image of another defect, whose looks the start has too, or in place of its own
+    )
 
 
 @dataclass(frozen=True)
@@ -211,11 +213,11 @@ class Planner:
         synthesize, name = self.recipe.synthesize, self.mask_names[choice]
         if self.is_exact:
             mask = resize_mask(self.masks[choice], image.shape[:2])
-            example, path = None, None
+            window, example, path = window_around(mask, self.recipe.window), None, None
+            cut = image[window.slices].copy(), mask[window.slices].copy()
             if synthesize.starts_from_examples:
-                example, path = self._lent(image, mask, mixing)
-            job = PaintJob(image, mask, generator, example=example)
-            return Part(job.cut(self.recipe.window), name, path)
+                example, path = self._lent(*cut, mixing)
+            return Part(Piece(window, mask.shape, *cut, generator, None, example), name, path)
         shown, trained, parts = self._trained(choice, image, source)
         place = best_place(trained, shown, to_rgb(image), synthesize.masks, rng, parts)
         mask = with_margin(place.mask, synthesize.feather, FEATHER_SHARE)
