@@ -260,7 +260,7 @@ def main() -> None:
         )
         sources = [Path(entry["source"]) for entry in chosen]
         if options.outline == "target":
-            if any(entry["example"] is None for entry in chosen):
+            if Recipe.read(options.run / "recipe.yaml").synthesize.masks.folder is not None:
                 raise SystemExit(f"{defect} was painted in masks of the user's own: use --outline refined.")
             masks = target_masks(options.run, run, chosen)
             part_of = {s.image.name: f"part {labels_of[s.image]}" for s in category.defects[defect]}

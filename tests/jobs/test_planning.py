@@ -89,6 +89,32 @@ def test_users_own_masks_are_taken_without_a_margin(tmp_path: Path):
     assert np.array_equal(exact.plan(0).mask, own)
 
 
+def with_own_mask(made: Planner, **synthesize) -> Planner:
+    """Of the user's own mask: most of the image."""
+    recipe = replace(made.recipe, synthesize=replace(made.recipe.synthesize, **synthesize))
+    own = np.zeros((96, 120), dtype=bool)
+    own[20:80, 20:90] = True
+    return replace(made, masks=[own], mask_names=["own.png"], images=[], is_exact=True, recipe=recipe)
+
+
+def test_all_of_a_users_own_mask_starts_as_a_real_defect_looks(tmp_path: Path):
+    made = with_own_mask(two_spots(tmp_path / "made", 110))
+    examples = set()
+    for index in range(8):
+        (part,) = made.plan(index).parts
+        examples.add(part.example.name)
+        shown, image, grey = part.piece.example, part.piece.image, {"000.png": 60, "001.png": 110}
+        assert np.array_equal(shown[~part.piece.mask], image[~part.piece.mask])
+        assert abs(float(shown[part.piece.mask].mean()) - grey[part.example.name]) < 12  # lit as it is there
+        assert np.ptp(np.median(shown[part.piece.mask], axis=1)) <= 2
+    assert examples == {"000.png", "001.png"}
+
+
+def test_from_noise_alone_it_is_shown_nothing_real(tmp_path: Path):
+    (part,) = with_own_mask(two_spots(tmp_path / "made", 72), strength=(1.0, 1.0)).plan(0).parts
+    assert part.example is None and part.piece.example is None
+
+
 def two_spots(root: Path, second: int, **synthesize) -> Planner:
     """Of a texture with two defect images, of grey 60 and of another one, whose outlines are alike."""
     made = planner(root, [120] * 3, 120)
@@ -106,7 +132,7 @@ def two_spots(root: Path, second: int, **synthesize) -> Planner:
 
 
 def test_a_start_is_mixed_of_two_defects_that_are_alike(tmp_path: Path):
-    made = two_spots(tmp_path / "made", 72, mixing=1.0)
+    made = two_spots(tmp_path / "made", 72, lending=0.0, mixing=1.0)
     for index in range(6):
         (part,) = made.plan(index).parts
         assert {part.example.name, part.second.name} == {"000.png", "001.png"}
@@ -119,16 +145,37 @@ def test_a_start_is_mixed_of_two_defects_that_are_alike(tmp_path: Path):
     ("second", "settings"), [(72, {"mixing": 0.0}), (110, {"mixing": 1.0}), (72, {"strength": (1.0, 1.0)})]
 )
 def test_and_is_not_where_they_differ_in_colour_or_it_is_turned_off(tmp_path: Path, second, settings):
-    made = two_spots(tmp_path / "made", second, **settings)
+    made = two_spots(tmp_path / "made", second, lending=0.0, **settings)
     assert all(made.plan(index).parts[0].second is None for index in range(6))
 
 
 def test_mixing_changes_no_place_and_no_outline(tmp_path: Path):
     with_it, without = (
-        two_spots(tmp_path / str(share) / "made", 72, mixing=share, defects_per_image=(1, 2))
+        two_spots(tmp_path / str(share) / "made", 72, lending=0.0, mixing=share, defects_per_image=(1, 2))
         for share in (1.0, 0.0)
     )
     for index in range(6):
         plans = with_it.plan(index), without.plan(index)
         assert np.array_equal(plans[0].mask, plans[1].mask)
         assert plans[0].source.name == plans[1].source.name
+
+
+def test_an_outline_shows_the_looks_of_another_defect_at_the_same_place(tmp_path: Path):
+    lends, keeps = (
+        two_spots(tmp_path / str(share) / "made", 110, lending=share, defects_per_image=(1, 2))
+        for share in (1.0, 0.0)
+    )
+    for index in range(6):
+        plans = lends.plan(index), keeps.plan(index)
+        assert np.array_equal(plans[0].mask, plans[1].mask)
+        for part, before in zip(plans[0].parts, plans[1].parts, strict=True):
+            assert part.example.name == before.example.name
+            assert part.second.name != part.example.name
+            shown = float(part.piece.example[part.piece.mask].mean())
+            assert abs(shown - {"000.png": 60, "001.png": 110}[part.second.name]) < 12
+
+
+def test_an_only_defect_lends_nothing(tmp_path: Path):
+    made = planner(tmp_path / "made", [120] * 3, 120)
+    recipe = replace(made.recipe, synthesize=replace(made.recipe.synthesize, lending=1.0))
+    assert replace(made, recipe=recipe).plan(0).parts[0].second is None
