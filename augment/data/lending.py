@@ -65,6 +65,12 @@ def _nearest(mask: np.ndarray) -> np.ndarray:
     return ndimage.distance_transform_edt(~mask, return_distances=False, return_indices=True)
 
 
+def elongation(mask: np.ndarray) -> float:
+    """How many times as far a mask (bool, not empty) reaches along its long axis as across it, 1 or more."""
+    long, short = _Frame.of(mask).extent
+    return float(long / short)
+
+
 class _Frame:
     """Where a mask lies and how far it reaches.
 

@@ -15,7 +15,7 @@ import torch
 
 from augment.data.foreground import Foreground, find_foreground
 from augment.data.images import image_size, list_images, read_image, read_mask, read_sample, to_rgb
-from augment.data.lending import lent
+from augment.data.lending import elongation, lent
 from augment.data.masks import PackedMasks, read_mask_folder, resize_mask, with_margin
 from augment.data.mixing import mixed, second_place
 from augment.data.places import Parts, at_same_scale, best_place, light_around
@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 _ATTEMPTS = 10  # at a place that is free, for each further defect
 _SOURCES, _ALIKE = 8, 1.25  # good images tried, and how much brighter or darker one may be
 _SECONDS, _SAME_COLOUR = 3, 24.0  # second defects tried; grey levels by which one's mean may differ
+_AS_LONG = float(np.log(2.0))  # by which two defects' elongations may differ, of which one lends its looks
 _DARK = 8.0  # grey levels that are added before two lights are compared
 
 
@@ -216,7 +217,7 @@ class Planner:
             window, example, path = window_around(mask, self.recipe.window), None, None
             cut = image[window.slices].copy(), mask[window.slices].copy()
             if synthesize.starts_from_examples:
-                example, path = self._lent(*cut, mixing)
+                example, path = self._lent(*cut, self._lender(cut[1], mixing))
             return Part(Piece(window, mask.shape, *cut, generator, None, example), name, path)
         shown, trained, parts = self._trained(choice, image, source)
         place = best_place(trained, shown, to_rgb(image), synthesize.masks, rng, parts)
@@ -228,10 +229,11 @@ class Planner:
         window, example, second = window_around(mask, self.recipe.window), None, None
         if synthesize.starts_from_examples:
             example = place.moved(shown, to_rgb(image), window.slices)
-            lending = mixing.spawn(1)[0]
-            if len(self.training) > 1 and lending.random() < synthesize.lending:
-                around = image[window.slices], mask[window.slices]
-                example, second = self._lent(*around, lending, but=choice)
+            around, lending, lender = (image[window.slices], mask[window.slices]), mixing.spawn(1)[0], None
+            if lending.random() < synthesize.lending:
+                lender = self._lender(around[1], lending, but=choice)
+            if lender is not None:
+                example, second = self._lent(*around, lender)
             elif mixing.random() < synthesize.mixing:
                 example, second = self._mixed(example, mask, window, choice, image, source, mixing)
         part = None if parts is None else parts.here[window.slices].copy()
@@ -239,20 +241,32 @@ class Planner:
         piece = Piece(window, mask.shape, *cut, generator, None, example, part, overhang)
         return Part(piece, name, self.images[choice], second)
 
-    def _lent(
-        self, image: np.ndarray, mask: np.ndarray, rng: np.random.Generator, but: int | None = None
-    ) -> tuple[np.ndarray, Path]:
-        """An image that shows a training defect (`but` that one) all over a mask, and where it is from.
+    def _lent(self, image: np.ndarray, mask: np.ndarray, number: int) -> tuple[np.ndarray, Path]:
+        """An image that shows a training defect all over a mask, and where that one is from.
 
         Of a texture, lit as it is there.
         """
-        samples = [sample for number, sample in enumerate(self.training) if number != but]
-        sample = samples[int(rng.integers(len(samples)))]
+        sample = self.training[number]
         shown, trained = read_sample(sample)
         if not self.foreground.is_object:
             light = (light_around(image, mask) + _DARK) / (light_around(shown, trained) + _DARK)
             shown = np.clip(shown * light, 0, 255).astype(np.uint8)
         return lent(to_rgb(image), mask, to_rgb(shown), trained), sample.image
+
+    def _lender(self, mask: np.ndarray, rng: np.random.Generator, but: int | None = None) -> int | None:
+        """A training defect (`but` that one) about as long for its width as a mask; else as near as there is.
+
+        A crack would lie across a spot in stripes. None: `but` is given, and no other is alike.
+        """
+        gaps = np.abs(self._elongations - np.log(elongation(mask)))
+        limit = max(_AS_LONG, gaps.min())
+        alike = [number for number in np.flatnonzero(gaps <= limit).tolist() if number != but]
+        return alike[int(rng.integers(len(alike)))] if alike else None
+
+    @cached_property
+    def _elongations(self) -> np.ndarray:
+        """The logarithm of how long each training defect is for its width."""
+        return np.log([elongation(read_sample(sample)[1]) for sample in self.training])
 
     def _trained(
         self, choice: int, image: np.ndarray, source: Path

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from augment.data.lending import lent
+from augment.data.lending import elongation, lent
 
 SURFACE = 200
 
@@ -68,3 +68,10 @@ def test_a_large_image_costs_no_more_than_its_defect():
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < image.nbytes / 2
+
+
+def test_elongation_is_of_the_shape_alone():
+    assert elongation(box(10, 20, 40, 40)) == pytest.approx(1, abs=0.01)
+    assert elongation(box(10, 20, 20, 80)) == pytest.approx(4, rel=0.02)
+    assert elongation(box(10, 20, 160, 40)) == elongation(box(60, 70, 160, 40)) == pytest.approx(4, rel=0.02)
+    assert elongation(box(5, 5, 1, 1)) == 1

@@ -179,3 +179,20 @@ def test_an_only_defect_lends_nothing(tmp_path: Path):
     made = planner(tmp_path / "made", [120] * 3, 120)
     recipe = replace(made.recipe, synthesize=replace(made.recipe.synthesize, lending=1.0))
     assert replace(made, recipe=recipe).plan(0).parts[0].second is None
+
+
+def test_one_of_another_proportion_lends_nothing_and_a_users_mask_takes_the_most_alike(tmp_path: Path):
+    made = two_spots(tmp_path / "made", 110, lending=1.0, mixing=0.0)
+    line = np.zeros((96, 120), np.uint8)
+    line[46:48, 10:110] = 255
+    Image.fromarray(line).save(tmp_path / "made/ground_truth/spot/001_mask.png")
+    again = Planner.of(
+        made.target,
+        Run(made.training[0].image.parents[2], {"training": {"000.png": "", "001.png": ""}}),
+        made.recipe,
+        0,
+    )
+    assert all(again.plan(index).parts[0].second is None for index in range(6))
+    exact = with_own_mask(again)
+    exact.masks[0][:] = line > 0
+    assert {exact.plan(index).parts[0].example.name for index in range(6)} == {"001.png"}
