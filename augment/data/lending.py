@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from scipy import ndimage
@@ -13,7 +15,13 @@ _LARGEST, _MARGIN = 1024, 4  # longer side and border of what is lent, pixels
 _MOST = 3.0  # times that what is lent is enlarged or shrunk along an axis
 
 
-def lent(image: np.ndarray, mask: np.ndarray, example: np.ndarray, example_mask: np.ndarray) -> np.ndarray:
+def lent(
+    image: np.ndarray,
+    mask: np.ndarray,
+    example: np.ndarray,
+    example_mask: np.ndarray,
+    light: float = 1.0,
+) -> np.ndarray:
     """An image that shows, all over a mask, what another image shows in its own mask.
 
     The one outline's middle, long axis and extent are laid on the other's, so that a crack runs along a line
@@ -24,6 +32,7 @@ def lent(image: np.ndarray, mask: np.ndarray, example: np.ndarray, example_mask:
         mask: bool (H, W), not empty.
         example: uint8 (h, w, 3), which shows a real defect.
         example_mask: bool (h, w), its mask, not empty.
+        light: what is shown is this many times as bright as in the example.
 
     Returns:
         uint8 (H, W, 3), outside `mask` the image.
@@ -41,6 +50,8 @@ def lent(image: np.ndarray, mask: np.ndarray, example: np.ndarray, example_mask:
     x, y = (np.pad(part, (0, pad)).reshape(-1, width) for part in (x, y))
     example = example[tuple(_nearest(example_mask))]  # between the outline's pixels and what is beyond, too
     shown = cv2.remap(example, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    if light != 1:
+        shown = np.clip(np.rint(shown * light), 0, 255).astype(np.uint8)
     result = image.copy()
     result[rows, columns] = shown.reshape(-1, 3)[: len(rows)]
     return result
@@ -71,6 +82,7 @@ def elongation(mask: np.ndarray) -> float:
     return float(long / short)
 
 
+@dataclass(frozen=True)
 class _Frame:
     """Where a mask lies and how far it reaches.
 
@@ -80,8 +92,9 @@ class _Frame:
         extent: (2,) its spread along them, pixels.
     """
 
-    def __init__(self, middle: np.ndarray, axes: np.ndarray, extent: np.ndarray):
-        self.middle, self.axes, self.extent = middle, axes, extent
+    middle: np.ndarray
+    axes: np.ndarray
+    extent: np.ndarray
 
     @classmethod
     def of(cls, mask: np.ndarray) -> _Frame:
@@ -96,21 +109,18 @@ class _Frame:
 
 def _mirrored_into(mask: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Points (n, 2) as (x, y), those off the mask mirrored at its outline, or else moved to it."""
-    low, high = mask_bounds(mask)
-    reach = np.ceil(np.abs(points - points.mean(axis=0)).max()) + 2
-    start = np.maximum(np.minimum(low, points.min(axis=0)[::-1]) - 2, low - 2 * reach).astype(int)
-    stop = np.minimum(np.maximum(high, points.max(axis=0)[::-1] + 1) + 2, high + 2 * reach).astype(int)
-    near = np.zeros(stop - start, dtype=bool)
-    inside = tuple(slice(*ends) for ends in zip(low - start, high - start, strict=True))
-    near[inside] = mask[low[0] : high[0], low[1] : high[1]]
+    corner = np.minimum(np.floor(points.min(axis=0)).astype(int) - 1, 0)
+    end = np.maximum(np.ceil(points.max(axis=0)).astype(int) + 2, mask.shape[::-1])
+    before, after = -corner[::-1], end[::-1] - mask.shape
+    near = np.pad(mask, list(zip(before, after, strict=True)))
     nearest = _nearest(near)
 
     def cells(places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        row, column = np.rint(places[:, ::-1] - start).astype(int).T
+        column, row = (np.rint(places).astype(int) - corner).T
         return np.clip(row, 0, near.shape[0] - 1), np.clip(column, 0, near.shape[1] - 1)
 
-    is_off = ~near[cells(points)]
-    edge = (nearest[:, *cells(points)] + start[:, None])[::-1].T
+    row, column = nearest[:, *cells(points)]
+    edge = np.stack([column, row], axis=1) + corner
     mirrored = 2 * edge - points
-    misses = ~near[cells(mirrored)]
-    return np.where(is_off[:, None], np.where(misses[:, None], edge, mirrored), points)
+    is_on, meets = near[cells(points)], near[cells(mirrored)]
+    return np.where(is_on[:, None], points, np.where(meets[:, None], mirrored, edge))

@@ -210,7 +210,7 @@ class Planner:
         mixing: np.random.Generator,
         generator: torch.Generator,
     ) -> Part:
-        """A defect made from one of the masks, on the image `source`; `mixing` decides on a second one."""
+        """A defect made from one of the masks, on the image `source`; `mixing` decides on the looks of others."""
         synthesize, name = self.recipe.synthesize, self.mask_names[choice]
         if self.is_exact:
             mask = resize_mask(self.masks[choice], image.shape[:2])
@@ -227,17 +227,18 @@ class Planner:
             overhang = parts.allowed(trained, parts.move(image.shape[:2]))
             mask &= place.mask | parts.here
         window, example, second = window_around(mask, self.recipe.window), None, None
-        if synthesize.starts_from_examples:
-            example = place.moved(shown, to_rgb(image), window.slices)
-            around, lending, lender = (image[window.slices], mask[window.slices]), mixing.spawn(1)[0], None
-            if lending.random() < synthesize.lending:
-                lender = self._lender(around[1], lending, but=choice)
-            if lender is not None:
-                example, second = self._lent(*around, lender)
-            elif mixing.random() < synthesize.mixing:
-                example, second = self._mixed(example, mask, window, choice, image, source, mixing)
-        part = None if parts is None else parts.here[window.slices].copy()
         cut = image[window.slices].copy(), mask[window.slices].copy()
+        if synthesize.starts_from_examples:
+            lending, lender = mixing.spawn(1)[0], None
+            if lending.random() < synthesize.lending:
+                lender = self._lender(cut[1], lending, but=choice)
+            if lender is not None:
+                example, second = self._lent(*cut, lender)
+            else:
+                example = place.moved(shown, to_rgb(image), window.slices)
+                if mixing.random() < synthesize.mixing:
+                    example, second = self._mixed(example, mask, window, choice, image, source, mixing)
+        part = None if parts is None else parts.here[window.slices].copy()
         piece = Piece(window, mask.shape, *cut, generator, None, example, part, overhang)
         return Part(piece, name, self.images[choice], second)
 
@@ -248,10 +249,10 @@ class Planner:
         """
         sample = self.training[number]
         shown, trained = read_sample(sample)
+        light = 1.0
         if not self.foreground.is_object:
             light = (light_around(image, mask) + _DARK) / (light_around(shown, trained) + _DARK)
-            shown = np.clip(shown * light, 0, 255).astype(np.uint8)
-        return lent(to_rgb(image), mask, to_rgb(shown), trained), sample.image
+        return lent(to_rgb(image), mask, to_rgb(shown), trained, light), sample.image
 
     def _lender(self, mask: np.ndarray, rng: np.random.Generator, but: int | None = None) -> int | None:
         """A training defect (`but` that one) about as long for its width as a mask; else as near as there is.
