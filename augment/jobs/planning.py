@@ -210,7 +210,7 @@ class Planner:
         mixing: np.random.Generator,
         generator: torch.Generator,
     ) -> Part:
-        """A defect made from one of the masks, on the image `source`; `mixing` decides on the looks of others."""
+        """A defect made from one of the masks, on the image `source`; `mixing` decides on others' looks."""
         synthesize, name = self.recipe.synthesize, self.mask_names[choice]
         if self.is_exact:
             mask = resize_mask(self.masks[choice], image.shape[:2])
