@@ -27,8 +27,7 @@ def _numbers(ctx: click.Context, parameter: click.Parameter, value: str | None) 
 
 @command(
     examples="augment benchmark\n"
-    "augment benchmark mvtec/bottle -d unet -d patchcore --baseline cutpaste -n 0,25,100 --seed 0 --seed 1\n"
-    "augment benchmark --jobs 4"
+    "augment benchmark mvtec/bottle -d unet -d patchcore -b cutpaste -n 0,25,100 --seed 0 --seed 1 --jobs 2"
 )
 @click.argument("categories", nargs=-1, metavar="[DATASET[/CATEGORY]]...")
 @options.folders
