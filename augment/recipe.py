@@ -181,10 +181,10 @@ class SynthesizeConfig:
     # Noise that a real defect's window starts with, as a share of the steps, drawn for each image: 0.3 keeps
     # the defect's look, 1 hardly more than its place. One number: that. 1: from noise alone, the paper.
     strength: Annotated[Range, Bounds(above=0, most=1)] = (0.3, 1.0)
-    # Share of those images that start from two real defects, the second in part of the first one's outline.
-    mixing: Share = 0.75
-    # Share of the images in which one real defect's outline shows the looks of another.
+    # Share of those images in which one real defect's outline shows the looks of another of like proportions.
     lending: Share = 0.5
+    # Share of the rest that start from two real defects, the second in part of the first one's outline.
+    mixing: Share = 0.75
     temperature: Amount = (
         0.85  # deviation of the noise a hole starts from; 1 = the paper, less = calmer texture
     )

@@ -267,7 +267,7 @@ class Planner:
     @cached_property
     def _elongations(self) -> np.ndarray:
         """The logarithm of how long each training defect is for its width."""
-        return np.log([elongation(read_sample(sample)[1]) for sample in self.training])
+        return np.log([elongation(read_mask(sample.mask)) for sample in self.training])
 
     def _trained(
         self, choice: int, image: np.ndarray, source: Path
