@@ -1,4 +1,4 @@
-# install: .venv with everything; demo: the whole job on rendered images; test: all tests; lint: style.
+# install: .venv with everything; demo: the whole job on rendered images; test: all tests, two at a time; lint: style.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -24,7 +24,7 @@ demo: $(STAMP)
 	$(AUGMENT) benchmark --workspace $(DEMO)
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -7,8 +7,8 @@ The first builds Stable Diffusion 1.5 and 2.1 with random weights and runs, side
 literal algorithm (one image at a time, N calls to invert, 2 N to paint), ours with one trick more a row,
 diffusers' StableDiffusionInpaintPipeline with the same steps and batch, and a fit. On a CUDA device at full
 size, 512 px and 50 steps; without one reduced, which every line says: a fifth of the channels, 128 px, few
-steps. U-Net calls are counted in latents an image; the share is of the bf16 matrix product measured here,
-counting the U-Net alone.
+steps. Half precision is bfloat16; a device that does not compute in it does all in float32. U-Net calls are
+counted in latents an image; the share is of the matrix product measured here, counting the U-Net alone.
 
 The second runs the bundled model on rendered parts, and gives each row's distance from the same painting
 with three times the steps: mean change in grey levels inside the masks. With --fit TARGET --workspace RUNS it
@@ -46,6 +46,7 @@ from augment.data.sample import Target
 from augment.data.target_place import target_place
 from augment.data.targets import resolve_targets
 from augment.data.windows import crop, window_around
+from augment.devices import has_bfloat16
 from augment.jobs.dropping import batches
 from augment.jobs.painters import Defect, LocalPainter
 from augment.jobs.painting import Painted, as_tensor
@@ -132,10 +133,10 @@ def peak_memory(device: torch.device) -> Iterator[Callable[[], float]]:
         yield lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
-def matmul_peak(device: torch.device) -> float:
-    """FLOP/s of the best of a few large bf16 matrix products."""
+def matmul_peak(device: torch.device, dtype: torch.dtype) -> float:
+    """FLOP/s of the best of a few large matrix products."""
     side = 8192 if device.type == "cuda" else 1024
-    a, b = (torch.randn(side, side, device=device, dtype=torch.bfloat16) for _ in range(2))
+    a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
     best = float("inf")
     for _ in range(10):
         started = clock(device)
@@ -265,11 +266,11 @@ def measure(
 
 
 def ladder(steps: int, batch: int, half: torch.dtype, on_gpu: bool, compiles: bool) -> list[Variant]:
-    """Ours, one trick more a row. The first two are the literal algorithm; the others in half precision."""
-    rows = [
-        Variant("literal, float32", replace(PAPER, num_inference_steps=steps)),
-        Variant(f"literal, {str(half)[6:]}", replace(PAPER, num_inference_steps=steps), dtype=half),
-    ]
+    """Ours, one trick more a row, after the literal algorithm; in half precision, if `half` is any."""
+    literal = replace(PAPER, num_inference_steps=steps)
+    has_half = half != torch.float32
+    dtypes = [torch.float32, half] if has_half else [torch.float32]
+    rows = [Variant(f"literal, {str(dtype)[6:]}", literal, dtype=dtype) for dtype in dtypes]
 
     def add(what: str, speed: dict | None = None, **changes) -> None:
         last = rows[-1]
@@ -285,7 +286,8 @@ def ladder(steps: int, batch: int, half: torch.dtype, on_gpu: bool, compiles: bo
     add("replay (background)", background="replay")
     add("difference refinement", refinement="difference", carry_detail=True)
     add(f"batch of {batch}", batch_size=batch)
-    add("half throughout (speed.half)", {"half": True})
+    if has_half:
+        add("half throughout (speed.half)", {"half": True})
     if on_gpu:
         add("CUDA graph (speed.cuda_graph)", {"cuda_graph": True})
     if compiles:
@@ -300,9 +302,9 @@ def ladder(steps: int, batch: int, half: torch.dtype, on_gpu: bool, compiles: bo
 
 def run_shapes(options: argparse.Namespace, device: torch.device, results: Results) -> None:
     """Everything for the versions asked for."""
-    half = torch.bfloat16
-    peak = matmul_peak(device)
-    print(f"bf16 matrix product: {peak / 1e12:.3f} TFLOP/s", flush=True)
+    half = torch.bfloat16 if has_bfloat16(device) else torch.float32
+    peak = matmul_peak(device, half)
+    print(f"{str(half)[6:]} matrix product: {peak / 1e12:.3f} TFLOP/s", flush=True)
     for version in options.model:
         backbone = build(version, device, narrow=options.narrow)
         part = f"SD {version}" + (f", channels / {options.narrow}" if options.narrow > 1 else "")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
-os.environ.setdefault("OMP_NUM_THREADS", str(min(2, os.cpu_count() or 1)))
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # several tests run at a time: their threads would clash
 os.environ.setdefault("TQDM_DISABLE", "1")
 for name in ("AUGMENT_WORKSPACE", "AUGMENT_DATA"):
     os.environ.pop(name, None)

@@ -26,6 +26,7 @@ from augment.render.scene import KINDS, Scene, render_scene
 from augment.workspace import atomic_path
 
 CODEC, POOL, TRAIN = range(3)  # the stages of a pretraining, as numbers in random seeds
+FEW = 64  # windows that are rendered sooner than other processes start
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,10 @@ def render_window(task: tuple[int, int, int, int]) -> Scene:
 
 
 def render_windows(seed: int, stage: int, count: int, size: int) -> Iterator[Scene]:
-    """`count` rendered windows, rendered by all cores, in a fixed order."""
+    """`count` rendered windows in a fixed order, rendered by all cores; a few by this process alone."""
     tasks = [(seed, stage, index, size) for index in range(count)]
+    if count <= FEW:
+        yield from map(render_window, tasks)
+        return
     with multiprocessing.get_context("spawn").Pool() as workers:
         yield from workers.imap(render_window, tasks, chunksize=8)

@@ -11,6 +11,7 @@ import torch
 
 from augment.backbones.load import load_backbone
 from augment.errors import BackboneError, DataError, WorkspaceError
+from augment.jobs import scene_pool
 from augment.jobs.pretrain import pretrain
 from augment.progress import no_progress
 from augment.recipe import BackboneConfig, load_recipe
@@ -95,6 +96,15 @@ def test_it_goes_on_from_a_base_and_learns_from_the_users_images(whole, recipe, 
     assert len(pool["clean"]) == len(pool["kinds"]) == len(pool["defect"]) + 3
     with pytest.raises(DataError, match="no images"):
         pretrain(settled, tmp_path / "other", device="cpu", images=[tmp_path])
+
+
+def test_other_processes_render_the_same_windows(monkeypatch):
+    alone = list(scene_pool.render_windows(0, scene_pool.POOL, 3, 32))
+    monkeypatch.setattr(scene_pool, "FEW", 0)
+    for a, b in zip(alone, scene_pool.render_windows(0, scene_pool.POOL, 3, 32), strict=True):
+        assert (a.category, a.defect) == (b.category, b.defect)
+        np.testing.assert_array_equal(a.image, b.image)
+        np.testing.assert_array_equal(a.mask, b.mask)
 
 
 def test_a_base_of_another_kind_is_refused(whole, recipe, tmp_path):
