@@ -30,7 +30,6 @@ from augment.progress import make_progress
 from augment.workspace import Workspace, atomic_write_text
 
 SUITES = Path(__file__).parent / "suites"
-_PAINTING = ("synthesize.", "benchmark.")  # settings that do not change a fit
 
 
 def find_suite(name: str) -> dict[str, Any]:
@@ -67,9 +66,10 @@ def paint(
     """The variant's workspace, fitted (or with the fit of another variant) and painted."""
     overrides = [f"{key}={json.dumps(value)}" for key, value in variant.items()]
     settings = augment.load_recipe(recipe, [*common, *overrides])
-    name = "_".join(f"{key}={value}" for key, value in sorted(variant.items())) or "shipped"
-    fitted = [part for part in sorted(overrides) if not part.startswith(_PAINTING)]
-    fits, workspace = Workspace(scratch / "fits" / ("_".join(fitted) or "shared")), Workspace(scratch / name)
+    changes = [part for part in sorted([*common, *overrides]) if not part.startswith("benchmark.")]
+    fitted = [part for part in changes if not part.startswith("synthesize.")]
+    fits = Workspace(scratch / "fits" / ("_".join(fitted) or "shipped"))
+    workspace = Workspace(scratch / ("_".join(changes) or "shipped"))
     targets = [Target(category, defect) for defect in sorted(category.defects)]
     options = {"fold": fold, "progress": make_progress()}
     augment.fit(targets, settings, fits, **options)
