@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from augment.data.images import read_sample, write_png
+from augment.data.images import write_png
 from augment.jobs.dropping import Slot
 from augment.jobs.limits import Limits
 from augment.jobs.painting import Painted
@@ -57,10 +57,6 @@ class Filter:
         good = self.planner.target.category.train_good
         return Limits.of(self.planner.training, good, self.config.margin)
 
-    @cached_property
-    def _real(self) -> list[np.ndarray]:
-        return [describe(*read_sample(sample)) for sample in self.planner.training]
-
     def attempt(self, index: int) -> int | None:
         """Which attempt at an image is next; None: all it may have have failed, and it is left out."""
         name = f"{self.defect}/{index:04d}"
@@ -92,7 +88,7 @@ class Filter:
         """
         view = view_around(image, source, mask)
         coverage, strength = change_of(view)
-        apart = distances(describe(image, mask), self._real)
+        apart = distances(describe(image, mask), self.planner.described)
         scores = {
             "touched_outside": touched_outside(image, source, mask),
             "coverage": round(coverage, 4),

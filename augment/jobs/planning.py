@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from augment.data.sample import Sample, Target
 from augment.data.windows import Window, window_around
 from augment.jobs.painting import FEATHER_SHARE, Piece
 from augment.jobs.several import draw_number, is_apart
+from augment.metrics.likeness import describe, distances
 from augment.recipe import Recipe
 from augment.training import step_generator
 from augment.workspace import Run, trained_names
@@ -32,6 +33,8 @@ _ATTEMPTS = 10  # at a place that is free, for each further defect
 _SOURCES, _ALIKE = 8, 1.25  # good images tried, and how much brighter or darker one may be
 _SECONDS, _SAME_COLOUR = 3, 24.0  # second defects tried; grey levels by which one's mean may differ
 _AS_LONG = float(np.log(2.0))  # by which two defects' elongations may differ, of which one lends its looks
+_APART = 1.05  # times as far from a training defect as two of these are, of a start: painting changes that
+_PLACES = 8  # tried for a start that is as far
 _DARK = 8.0  # grey levels that are added before two lights are compared
 
 
@@ -45,6 +48,21 @@ class Part:
     second: Path | None = (
         None  # the image of another defect, whose looks the start has too, or in place of its own
     )
+
+
+@dataclass(frozen=True)
+class _Start:
+    """What a defect is painted from.
+
+    Attributes:
+        example: uint8 (h, w, 3), its window with a real defect in it; None: noise.
+        second: as in `Part`.
+        distance: from the training defect that it is most like; infinite: not wanted.
+    """
+
+    example: np.ndarray | None = None
+    second: Path | None = None
+    distance: float = np.inf
 
 
 @dataclass(frozen=True)
@@ -210,15 +228,39 @@ class Planner:
         mixing: np.random.Generator,
         generator: torch.Generator,
     ) -> Part:
-        """A defect made from one of the masks, on the image `source`; `mixing` decides on others' looks."""
+        """A defect made from one of the masks, on the image `source`; `mixing` decides on others' looks.
+
+        Where none of the looks that it may have is far enough from the training defects (`_apart`), another
+        place is drawn, a few times; the farthest counts.
+        """
         synthesize, name = self.recipe.synthesize, self.mask_names[choice]
         if self.is_exact:
             mask = resize_mask(self.masks[choice], image.shape[:2])
-            window, example, path = window_around(mask, self.recipe.window), None, None
+            window, start = window_around(mask, self.recipe.window), _Start()
             cut = image[window.slices].copy(), mask[window.slices].copy()
             if synthesize.starts_from_examples:
                 example, path = self._lent(*cut, self._lender(cut[1], mixing))
-            return Part(Piece(window, mask.shape, *cut, generator, None, example), name, path)
+                start = self._apart(*cut, _Start(example, path), [path], mixing)
+            return Part(Piece(window, mask.shape, *cut, generator, None, start.example), name, start.second)
+        drawn = []
+        for _ in range(_PLACES):
+            drawn.append(self._drawn(image, source, choice, rng, mixing, generator))
+            if drawn[-1][1].distance >= self._least:
+                break
+        piece, start = max(drawn, key=lambda one: one[1].distance)
+        return Part(piece, name, self.images[choice], start.second)
+
+    def _drawn(
+        self,
+        image: np.ndarray,
+        source: Path,
+        choice: int,
+        rng: np.random.Generator,
+        mixing: np.random.Generator,
+        generator: torch.Generator,
+    ) -> tuple[Piece, _Start]:
+        """One of the masks at a place of its own, and what is painted there starts from (see `_part`)."""
+        synthesize = self.recipe.synthesize
         shown, trained, parts = self._trained(choice, image, source)
         place = best_place(trained, shown, to_rgb(image), synthesize.masks, rng, parts)
         mask = with_margin(place.mask, synthesize.feather, FEATHER_SHARE)
@@ -226,21 +268,22 @@ class Planner:
         if parts is not None:
             overhang = parts.allowed(trained, parts.move(image.shape[:2]))
             mask &= place.mask | parts.here
-        window, example, second = window_around(mask, self.recipe.window), None, None
+        window, start = window_around(mask, self.recipe.window), _Start()
         cut = image[window.slices].copy(), mask[window.slices].copy()
         if synthesize.starts_from_examples:
             lending, lender = mixing.spawn(1)[0], None
             if lending.random() < synthesize.lending:
                 lender = self._lender(cut[1], lending, but=choice)
             if lender is not None:
-                example, second = self._lent(*cut, lender)
+                start = _Start(*self._lent(*cut, lender))
             else:
-                example = place.moved(shown, to_rgb(image), window.slices)
+                start = _Start(place.moved(shown, to_rgb(image), window.slices))
                 if mixing.random() < synthesize.mixing:
-                    example, second = self._mixed(example, mask, window, choice, image, source, mixing)
+                    start = self._mixed(start.example, mask, window, choice, image, source, mixing)
+            tried = [self.images[choice], *([] if lender is None else [start.second])]
+            start = self._apart(*cut, start, tried, lending)
         part = None if parts is None else parts.here[window.slices].copy()
-        piece = Piece(window, mask.shape, *cut, generator, None, example, part, overhang)
-        return Part(piece, name, self.images[choice], second)
+        return Piece(window, mask.shape, *cut, generator, None, start.example, part, overhang), start
 
     def _lent(self, image: np.ndarray, mask: np.ndarray, number: int) -> tuple[np.ndarray, Path]:
         """An image that shows a training defect all over a mask, and where that one is from.
@@ -254,15 +297,62 @@ class Planner:
             light = (light_around(image, mask) + _DARK) / (light_around(shown, trained) + _DARK)
         return lent(to_rgb(image), mask, to_rgb(shown), trained, light), sample.image
 
-    def _lender(self, mask: np.ndarray, rng: np.random.Generator, but: int | None = None) -> int | None:
-        """A training defect (`but` that one) about as long for its width as a mask; else as near as there is.
+    def _apart(
+        self,
+        image: np.ndarray,
+        mask: np.ndarray,
+        start: _Start,
+        tried: Sequence[Path | None],
+        rng: np.random.Generator,
+    ) -> _Start:
+        """A start, or another where it is nearer to a training defect than two of these are to each other.
 
-        A crack would lie across a spot in stripes. None: `but` is given, and no other is alike.
+        The looks of others, but for those `tried`, are lent to the mask until one start is not; else the
+        farthest one is taken. What is painted is as near as its start, give or take a little.
+        """
+        if self._least == 0:
+            return start
+        farthest = replace(start, distance=self._nearness(image, mask, start.example))
+        for number in rng.permutation(self._alike(mask)).tolist():
+            if farthest.distance >= self._least:
+                break
+            if self.training[number].image not in tried:
+                other = _Start(*self._lent(image, mask, number))
+                other = replace(other, distance=self._nearness(image, mask, other.example))
+                farthest = max(farthest, other, key=lambda one: one.distance)
+        return farthest
+
+    def _nearness(self, image: np.ndarray, mask: np.ndarray, example: np.ndarray) -> float:
+        """How far the training defects are from one that shows `example` in a mask, on an image."""
+        shown = np.where(mask[..., None], example, to_rgb(image))
+        return float(distances(describe(shown, mask), self.described).min())
+
+    @cached_property
+    def described(self) -> list[np.ndarray]:
+        """What the training defects look like (see `augment.metrics.likeness`)."""
+        return [describe(*read_sample(sample)) for sample in self.training]
+
+    @cached_property
+    def _least(self) -> float:
+        """How far a start has to be: a little more than the two training defects that are most alike."""
+        synthesize = self.recipe.synthesize
+        if not (synthesize.apart and synthesize.starts_from_examples) or len(self.training) < 2:
+            return 0.0
+        gaps = [np.delete(distances(one, self.described), i) for i, one in enumerate(self.described)]
+        return _APART * float(np.min(gaps))
+
+    def _lender(self, mask: np.ndarray, rng: np.random.Generator, but: int | None = None) -> int | None:
+        """A training defect (`but` that one) whose looks may be lent to a mask. None: there is no other."""
+        alike = [number for number in self._alike(mask) if number != but]
+        return alike[int(rng.integers(len(alike)))] if alike else None
+
+    def _alike(self, mask: np.ndarray) -> list[int]:
+        """The training defects about as long for their width as a mask; else as near as there are.
+
+        A crack would lie across a spot in stripes.
         """
         gaps = np.abs(self._elongations - np.log(elongation(mask)))
-        limit = max(_AS_LONG, gaps.min())
-        alike = [number for number in np.flatnonzero(gaps <= limit).tolist() if number != but]
-        return alike[int(rng.integers(len(alike)))] if alike else None
+        return np.flatnonzero(gaps <= max(_AS_LONG, gaps.min())).tolist()
 
     @cached_property
     def _elongations(self) -> np.ndarray:
@@ -288,7 +378,7 @@ class Planner:
         image: np.ndarray,
         source: Path,
         rng: np.random.Generator,
-    ) -> tuple[np.ndarray, Path | None]:
+    ) -> _Start:
         """A start in part of which a second defect of much the same colour shows, and that one's image.
 
         Of the others, the first that also suits the place, if any; of a texture, lit as the first one is.
@@ -307,8 +397,8 @@ class Planner:
             if place is not None:
                 shown = np.clip(shown * lights[other], 0, 255).astype(np.uint8)
                 moved, shared = place.moved(shown, to_rgb(image), window.slices), place.mask[window.slices]
-                return mixed(example, moved, shared & inside, rng), self.images[other]
-        return example, None
+                return _Start(mixed(example, moved, shared & inside, rng), self.images[other])
+        return _Start(example)
 
     @cached_property
     def _looks(self) -> list[tuple[np.ndarray, float]]:
