@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from augment.data.images import read_sample
 from augment.data.layouts import read_category
 from augment.data.sample import Target
 from augment.jobs.planning import Planner
+from augment.metrics.likeness import describe, distances
 from augment.recipe import load_recipe
 from augment.workspace import Run
 
@@ -126,8 +128,8 @@ def two_spots(root: Path, second: int, **synthesize) -> Planner:
         mask[32:64, 40:76] = 255
         Image.fromarray(mask).save(root / f"ground_truth/spot/{number:03d}_mask.png")
     target = Target(read_category(root, "made", None), "spot")
-    recipe = made.recipe
-    recipe = replace(recipe, synthesize=replace(recipe.synthesize, **synthesize))
+    recipe, settings = made.recipe, {"apart": False} | synthesize
+    recipe = replace(recipe, synthesize=replace(recipe.synthesize, **settings))
     return Planner.of(target, Run(root, {"training": {"000.png": "", "001.png": ""}}), recipe, 0)
 
 
@@ -196,3 +198,68 @@ def test_one_of_another_proportion_lends_nothing_and_a_users_mask_takes_the_most
     exact = with_own_mask(again)
     exact.masks[0][:] = line > 0
     assert {exact.plan(index).parts[0].example.name for index in range(6)} == {"001.png"}
+
+
+def patches(root: Path, looks: list[tuple[int, int]], **synthesize) -> Planner:
+    """Of a texture with patches of one outline, each in two halves of its own two greys."""
+    made = planner(root, [120] * 3, 120)
+    for number, greys in enumerate(looks):
+        image, mask = surface(120, 7 + number), np.zeros((96, 120), np.uint8)
+        image[30:66, 40:58], image[30:66, 58:76] = greys
+        mask[30:66, 40:76] = 255
+        Image.fromarray(image).save(root / f"test/spot/{number:03d}.png")
+        Image.fromarray(mask).save(root / f"ground_truth/spot/{number:03d}_mask.png")
+    target = Target(read_category(root, "made", None), "spot")
+    recipe = replace(made.recipe, synthesize=replace(made.recipe.synthesize, **synthesize))
+    run = Run(root, {"training": {f"{number:03d}.png": "" for number in range(len(looks))}})
+    return Planner.of(target, run, recipe, 0)
+
+
+LOOKS = [(40, 40), (60, 200), (200, 200), (90, 30)]
+
+
+def distance(made: Planner, plan) -> float:
+    """Of what an image starts from to the training defect that is nearest to it."""
+    (piece,) = plan.pieces
+    shown = np.where(piece.mask[..., None], piece.example, piece.image)
+    return distances(describe(shown, piece.mask), [describe(*read_sample(s)) for s in made.training]).min()
+
+
+def least(made: Planner) -> float:
+    """Between two training defects."""
+    seen = [describe(*read_sample(s)) for s in made.training]
+    return min(distances(one, seen[:i] + seen[i + 1 :]).min() for i, one in enumerate(seen))
+
+
+def test_a_start_is_no_nearer_to_a_real_defect_than_two_real_ones_are_to_each_other(tmp_path: Path):
+    apart, drawn = (patches(tmp_path / str(on) / "made", LOOKS, apart=on) for on in (True, False))
+    as_drawn = [distance(drawn, drawn.plan(index)) for index in range(8)]
+    assert sum(gap < least(drawn) for gap in as_drawn) >= 3
+    for index, before in enumerate(as_drawn):
+        plan = apart.plan(index)
+        gap = distance(apart, plan)
+        assert gap >= least(apart)
+        assert np.array_equal(plan.pieces[0].example, apart.plan(index).pieces[0].example)
+        if before > 1.1 * least(apart):  # it was far enough: nothing has changed
+            (piece,) = drawn.plan(index).pieces
+            assert np.array_equal(plan.pieces[0].example, piece.example)
+            assert np.array_equal(plan.mask, drawn.plan(index).mask)
+
+
+def test_where_no_looks_and_no_place_are_far_enough_the_farthest_are_taken(tmp_path: Path):
+    still = {"flips": False, "rotation": 0.0, "scale": (1.0, 1.0), "translation": 0.0, "elastic": 0.0}
+    masks = replace(load_recipe("quick").synthesize.masks, **still)
+    settings = {"lending": 0.0, "mixing": 0.0, "masks": masks}
+    looks = [
+        (60, 60),
+        (110, 220),
+    ]  # with its own looks an outline is a copy, with the other's one of that
+    apart, drawn = (patches(tmp_path / str(on) / "made", looks, apart=on, **settings) for on in (True, False))
+    gaps = [[distance(made, made.plan(index)) for index in range(8)] for made in (apart, drawn)]
+    assert max(gaps[0]) < least(apart)
+    assert all(far >= near for far, near in zip(*gaps, strict=True))
+
+
+def test_an_only_defect_is_compared_with_none(tmp_path: Path):
+    plans = [patches(tmp_path / str(on) / "made", LOOKS[:1], apart=on).plan(3) for on in (True, False)]
+    assert np.array_equal(plans[0].pieces[0].example, plans[1].pieces[0].example)
