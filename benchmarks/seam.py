@@ -13,9 +13,11 @@ around points of the mask's border, evenly spaced along it. Two classifiers lear
 and are scored by AUROC on images that they have not seen: in turns over five folds, all images of one part
 and all composites on one good image in the same fold. 0.5: no seam to be seen. The bar is 0.6.
 
-Three rows for each classifier:
+Four rows for each classifier:
 
     real:composited     the figure
+    real:pasted         what the composites started from, a real defect's own pixels moved to the place and
+                        blended in without a model (`--outline target`): what is left to the model to spoil
     real:untouched      the good images as they were, at the same borders: what can be told without any paste
     real:real           the real images at random in two halves: what the figure is by chance (mean of three)
 
@@ -52,6 +54,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from augment.data.images import read_image, read_mask, to_rgb
+from augment.data.masks import feather
 from augment.data.parts import part_groups
 from augment.data.targets import resolve_categories, resolve_targets
 from augment.jobs.painting import FEATHER_SHARE
@@ -119,8 +122,14 @@ def collect(images: Sequence[tuple[np.ndarray, np.ndarray, str]]) -> Patches:
     return Patches(pixels, distances, np.concatenate(groups))
 
 
-def target_masks(folder: Path, run: Run, entries: Sequence[dict]) -> list[np.ndarray]:
-    """The target mask of each composite of one defect, planned again, without its margin; bool (H, W)."""
+def planned(
+    folder: Path, run: Run, entries: Sequence[dict]
+) -> tuple[list[np.ndarray], list[np.ndarray | None]]:
+    """Of each composite of one defect, planned again: the target mask without its margin, the start pasted.
+
+    Returns:
+        Masks, bool (H, W), and images, uint8 (H, W, 3); None: it started from noise.
+    """
     fit_run = Run.find(folder / entries[0]["fit"])
     (target,) = resolve_targets([f"{fit_run.info()['root']}/{entries[0]['defect']}"], None)
     recipe = Recipe.read(folder / "recipe.yaml")
@@ -129,9 +138,18 @@ def target_masks(folder: Path, run: Run, entries: Sequence[dict]) -> list[np.nda
     for plan, entry in zip(plans, entries, strict=True):
         if plan.mask.sum() != entry["target_pixels"]:
             raise SystemExit(f"{entry['id']}: its target mask cannot be found again.")
-    inside = [ndimage.distance_transform_edt(plan.mask) for plan in plans]
-    margins = [round(min(recipe.synthesize.feather, FEATHER_SHARE * depth.max())) for depth in inside]
-    return [depth > margin for depth, margin in zip(inside, margins, strict=True)]
+    masks, images = [], []
+    for plan in plans:
+        depth = ndimage.distance_transform_edt(plan.mask)
+        masks.append(depth > round(min(recipe.synthesize.feather, FEATHER_SHARE * depth.max())))
+        alpha = feather(plan.mask, recipe.synthesize.feather, FEATHER_SHARE)[..., None]
+        image = to_rgb(plan.image())
+        for piece in plan.pieces:
+            blend, part = alpha[piece.window.slices], image[piece.window.slices]
+            if piece.example is not None:
+                part[:] = np.rint((1 - blend) * part + blend * piece.example)
+        images.append(image if all(piece.example is not None for piece in plan.pieces) else None)
+    return masks, images
 
 
 def profiles(patches: Patches) -> np.ndarray:
@@ -262,11 +280,11 @@ def main() -> None:
         if options.outline == "target":
             if Recipe.read(options.run / "recipe.yaml").synthesize.masks.folder is not None:
                 raise SystemExit(f"{defect} was painted in masks of the user's own: use --outline refined.")
-            masks = target_masks(options.run, run, chosen)
+            masks, starts = planned(options.run, run, chosen)
             part_of = {s.image.name: f"part {labels_of[s.image]}" for s in category.defects[defect]}
             groups = [part_of[Path(entry["example"]).name] for entry in chosen]
         else:
-            masks = [read_mask(options.run / entry["mask"]) for entry in chosen]
+            masks, starts = [read_mask(options.run / entry["mask"]) for entry in chosen], [None]
             groups = [source.name for source in sources]
         masks = [drawn(mask) for mask in masks]
         good = {sample.image.name: sample.image for sample in category.train_good}
@@ -277,23 +295,22 @@ def main() -> None:
                 [good[source.name] for source in sources],
             )
         )
+        sets = {"composited": made, "untouched": untouched}
+        if all(start is not None for start in starts):
+            sets["pasted"] = collect(list(zip(starts, masks, groups, strict=True)))
         for kind in ("network", "profile"):
-            features = [
+            seen, *others = (
                 profiles(p) if kind == "profile" else network_features(p, network)
-                for p in (real, made, untouched)
-            ]
+                for p in (real, *sets.values())
+            )
             figures = {}
-            for name, other, theirs in (
-                ("composited", made, features[1]),
-                ("untouched", untouched, features[2]),
-            ):
+            for (name, other), theirs in zip(sets.items(), others, strict=True):
                 labels = np.repeat([0, 1], [len(real.pixels), len(other.pixels)])
-                groups = np.concatenate([real.groups, other.groups])
-                values = np.concatenate([features[0], theirs])
-                figures[f"real:{name}"] = held_out_auroc(kind, values, labels, groups, options.seed)
+                both, values = np.concatenate([real.groups, other.groups]), np.concatenate([seen, theirs])
+                figures[f"real:{name}"] = held_out_auroc(kind, values, labels, both, options.seed)
             rng = np.random.default_rng(options.seed)
             splits = [halves(real.groups, rng) for _ in range(REPEATS)]
-            chance = [held_out_auroc(kind, features[0], s, real.groups, options.seed) for s in splits]
+            chance = [held_out_auroc(kind, seen, s, real.groups, options.seed) for s in splits]
             figures["real:real"] = float(np.mean(chance))
             for name, value in figures.items():
                 over = "" if name != "real:composited" or value <= _BAR else f"  above the bar of {_BAR}"

@@ -49,7 +49,7 @@ def lent(
     pad = -len(x) % width
     x, y = (np.pad(part, (0, pad)).reshape(-1, width) for part in (x, y))
     example = example[tuple(_nearest(example_mask))]  # between the outline's pixels and what is beyond, too
-    shown = cv2.remap(example, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    shown = cv2.remap(example, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
     if light != 1:
         shown = np.clip(np.rint(shown * light), 0, 255).astype(np.uint8)
     result = image.copy()

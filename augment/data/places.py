@@ -194,7 +194,8 @@ def surroundings_gap(
     shown = place.field[ring][:, 2] >= 0.99
     if not shown.any():
         return 2 * _MOST if of_light else _MOST
-    change = place.moved(training_image, image)[ring][shown].astype(np.float32) - image[ring][shown]
+    moved = place.moved(training_image, image, interpolation=cv2.INTER_LINEAR)
+    change = moved[ring][shown].astype(np.float32) - image[ring][shown]
     light = np.median(change, axis=0)
     change = np.abs(change - light).max(axis=1)
     gap = float((np.minimum(change, _MOST).sum() + _MOST * (~shown).sum()) / len(shown))

@@ -56,6 +56,16 @@ def test_a_window_of_what_is_moved_is_that_part_of_the_whole():
         assert np.array_equal(place.moved(training, image, window), whole[window])
 
 
+def test_what_is_moved_keeps_its_grain():
+    mask, rng = defect(SHAPE, 180, 210), np.random.default_rng(1)
+    training = rng.normal(128, 20, (*SHAPE, 3)).clip(0, 255).astype(np.uint8)
+    for seed in range(4):
+        place = target_place([mask], SHAPE, MaskConfig(), np.random.default_rng(seed))
+        inside = ndimage.binary_erosion(place.mask, iterations=4)
+        shown = place.moved(training, np.full_like(training, 128))[inside]
+        assert shown.std() > 0.8 * training[mask].std()  # bilinear: 0.66
+
+
 def test_a_small_defect_of_a_large_image_costs_little_memory():
     mask = defect((3000, 4000), 1500, 2000)
     target_place([mask[1400:1700, 1900:2200]], (300, 300), MaskConfig(), np.random.default_rng(0))
