@@ -164,7 +164,7 @@ class FilterConfig:
         "seam",  # ends too sharply at the mask's border
         "raggedness",  # the mask is in shreds
         "likeness",  # unlike every real defect
-        "copy",  # too like one of them
+        "copy",  # more like one of them than two of them are like each other
     )
 
 

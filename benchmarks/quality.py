@@ -17,7 +17,6 @@ For each defect of each set, and for each set as a whole:
     real_apart    the least distance between two real training defects, in the feature space of
                   augment/metrics/likeness.py; not a number where there is one
     nearer        images nearer to a training defect than that; 0 wanted
-    copies        images as near to one as copies of it are that are hardly changed, by the filter's limit
     would_fail    images that the quality filter turns down, with its default limits
 
 All is measured anew from the files; the manifest is asked only which source, mask and fit were used. Exits
@@ -46,7 +45,7 @@ ZERO = ("empty", "off_object", "background", "nearer")
 IOU = 0.8
 COLUMNS = (
     "set", "defect", "images", "empty", "off_object", "background", "iou", "strength", "real_apart", "nearer",
-    "copies", "would_fail",
+    "would_fail",
 )  # fmt: skip
 
 
@@ -130,7 +129,6 @@ def _images(folder: Path, entries: list[dict], quality: Filter, apart: float) ->
             "iou": verdict.scores["coverage"],
             "strength": verdict.scores["strength"],
             "nearer": verdict.scores["nearest"] < apart,
-            "copies": "copy" in verdict.reasons,
             "would_fail": bool(verdict.reasons),
         }
 
@@ -142,7 +140,7 @@ def _off(mask: np.ndarray, part: np.ndarray) -> float:
 
 def _row(key: str, defect: str, images: list[dict], apart: float) -> dict:
     row = {"set": key, "defect": defect, "images": len(images), "real_apart": round(apart, 3)}
-    for name in ("empty", "off_object", "background", "nearer", "copies", "would_fail"):
+    for name in ("empty", "off_object", "background", "nearer", "would_fail"):
         row[name] = sum(bool(image.get(name)) for image in images)
     for name in ("iou", "strength"):
         row[name] = round(float(np.median([image[name] for image in images if name in image] or [0.0])), 3)

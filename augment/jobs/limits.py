@@ -16,7 +16,7 @@ from augment.metrics.quality import change_of, raggedness_of, seam_of, view_arou
 
 _GOOD_IMAGES = 32  # that real defects are compared with
 _COPIES = 4  # of each real defect
-_LEAST_DEFECTS = 3  # from which on the distances between real ones are a limit
+_LEAST_DEFECTS = 3  # from which on the distances between real ones are limits
 _COVERAGE = (0.25, 0.5)  # a limit lies no lower and no higher, whatever the real defects have
 _STRENGTH = 1.2  # of what is just visible; no lower
 _RAGGEDNESS = 1.5  # no lower
@@ -32,8 +32,8 @@ class Limits:
     may have four fifths of the coverage of the weakest tenth of the real ones and of the strength of their
     weakest quarter, end a quarter more sharply than the sharpest, and have half more border for its area than
     the most ragged. It is unlike them where its nearest one is a quarter further than any real one's nearest,
-    and a copy where it is as near as nine in ten of hardly changed copies, and nearer than six tenths
-    of the least distance between two real ones. A margin multiplies the room.
+    and a copy where it is nearer to one than any two real ones are to each other, or, of one or two real
+    defects, as near as nine in ten of hardly changed copies. A margin multiplies the room.
 
     Attributes:
         coverage: least.
@@ -65,12 +65,11 @@ class Limits:
         """
         step = max(1, len(good) // _GOOD_IMAGES)
         references = References(good[::step][:_GOOD_IMAGES])
-        coverages, strengths, seams, ragged, found, copies = [], [], [], [], [], []
+        coverages, strengths, seams, ragged, found = [], [], [], [], []
         for sample in training:
             image, mask = read_sample(sample)
-            rng = np.random.default_rng(zlib.crc32(sample.image.name.encode()))
+            rng = _generator(sample)
             found.append(describe(image, mask))
-            copies.append(near_copies(image, mask, rng, _COPIES))
             ragged.append(raggedness_of(view_around(image, image, mask).mask))
             reference = references.match(image, mask, rng, among=1)
             if reference is None:
@@ -82,10 +81,10 @@ class Limits:
             seams.append(seam_of(view))
         apart = [np.delete(distances(one, found), i) for i, one in enumerate(found)]
         nearest = [float(others.min()) for others in apart if len(others)]
-        near = [distances(copy, found).min() for group in copies for copy in group]
-        copy = float(np.quantile(near, 0.9))
         if len(nearest) >= _LEAST_DEFECTS:
-            copy = min(copy, 0.6 * min(nearest))
+            copy = min(nearest)
+        else:
+            copy = float(np.quantile(_distances_of_copies(training, found), 0.9))
         coverage = 0.8 * _low(coverages, 0.1) / margin
         return cls(
             coverage=round(float(np.clip(coverage, *_COVERAGE)), 3),
@@ -114,6 +113,16 @@ class Limits:
             if value > limit if is_most else value < limit:
                 found[name] = f"{value:g} {'>' if is_most else '<'} {limit:g}"
         return found
+
+
+def _generator(sample: Sample) -> np.random.Generator:
+    return np.random.default_rng(zlib.crc32(sample.image.name.encode()))
+
+
+def _distances_of_copies(training: Sequence[Sample], found: Sequence[np.ndarray]) -> list[float]:
+    """How far hardly changed copies of defects are from the nearest of `found`."""
+    groups = [near_copies(*read_sample(sample), _generator(sample), _COPIES) for sample in training]
+    return [float(distances(copy, found).min()) for group in groups for copy in group]
 
 
 def _low(values: Sequence[float], share: float) -> float:

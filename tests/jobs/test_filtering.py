@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from augment.data.images import read_image, read_mask
+from augment.data.images import read_image, read_mask, read_sample
 from augment.data.targets import resolve_targets
 from augment.jobs.fit import fit
 from augment.jobs.limits import Limits
 from augment.jobs.report import report
 from augment.jobs.reproduce import reproduce
 from augment.jobs.synthesize import synthesize
+from augment.metrics.likeness import describe, distances
 from augment.recipe import Recipe, load_recipe
 from augment.workspace import Manifest, Rejections, Workspace
 
@@ -34,7 +35,7 @@ SETTINGS = {
     "synthesize.refinement": "none",
     "synthesize.filter.attempts": 3,
 }
-STRICT = ("synthesize.filter.enabled=true", "synthesize.filter.margin=2.5")
+STRICT = ("synthesize.filter.enabled=true", "synthesize.filter.margin=2.2")
 
 
 class Bench:
@@ -220,5 +221,8 @@ def test_limits_work_with_one_real_defect_and_without_good_images(bench):
             limits = Limits.of(training, good)
             assert 0.25 <= limits.coverage <= 0.5 and limits.strength >= 1.2 and limits.copy > 0
             assert (limits.likeness is None) == (len(training) < 3)
+    seen = [describe(*read_sample(sample)) for sample in target.samples]
+    gaps = [np.delete(distances(one, seen), i).min() for i, one in enumerate(seen)]
+    assert limits.copy == pytest.approx(min(gaps), abs=1e-3)
     wide = Limits.of(target.samples, target.category.train_good, margin=2)
     assert wide.strength <= limits.strength and wide.copy < limits.copy and wide.likeness > limits.likeness
