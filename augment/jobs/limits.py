@@ -16,7 +16,7 @@ from augment.metrics.quality import change_of, raggedness_of, seam_of, view_arou
 
 _GOOD_IMAGES = 32  # that real defects are compared with
 _COPIES = 4  # of each real defect
-_LEAST_DEFECTS = 3  # from which on the distances between real ones are limits
+LEAST_DEFECTS = 3  # from which on the distances between real ones are limits
 _COVERAGE = (0.25, 0.5)  # a limit lies no lower and no higher, whatever the real defects have
 _STRENGTH = 1.2  # of what is just visible; no lower
 _RAGGEDNESS = 1.5  # no lower
@@ -81,7 +81,7 @@ class Limits:
             seams.append(seam_of(view))
         apart = [np.delete(distances(one, found), i) for i, one in enumerate(found)]
         nearest = [float(others.min()) for others in apart if len(others)]
-        if len(nearest) >= _LEAST_DEFECTS:
+        if len(nearest) >= LEAST_DEFECTS:
             copy = min(nearest)
         else:
             copy = float(np.quantile(_distances_of_copies(training, found), 0.9))
@@ -91,7 +91,7 @@ class Limits:
             strength=round(max(_STRENGTH, 0.8 * _low(strengths, 0.25) / margin), 2),
             seam=round(max(_SEAM, 1.25 * margin * max(seams, default=0.0)), 3),
             raggedness=round(max(_RAGGEDNESS, 1.5 * margin * max(ragged)), 2),
-            likeness=round(1.25 * margin * max(nearest), 3) if len(nearest) >= _LEAST_DEFECTS else None,
+            likeness=round(1.25 * margin * max(nearest), 3) if len(nearest) >= LEAST_DEFECTS else None,
             copy=round(copy / margin, 3),
         )
 

@@ -21,6 +21,7 @@ from augment.data.mixing import mixed, second_place
 from augment.data.places import Parts, at_same_scale, best_place, light_around
 from augment.data.sample import Sample, Target
 from augment.data.windows import Window, window_around
+from augment.jobs.limits import LEAST_DEFECTS
 from augment.jobs.painting import FEATHER_SHARE, Piece
 from augment.jobs.several import draw_number, is_apart
 from augment.metrics.likeness import describe, distances
@@ -334,9 +335,12 @@ class Planner:
 
     @cached_property
     def _least(self) -> float:
-        """How far a start has to be: a little more than the two training defects that are most alike."""
+        """How far a start has to be: a little more than the two training defects that are most alike.
+
+        Of one or two, 0: what their distance is says little.
+        """
         synthesize = self.recipe.synthesize
-        if not (synthesize.apart and synthesize.starts_from_examples) or len(self.training) < 2:
+        if not (synthesize.apart and synthesize.starts_from_examples) or len(self.training) < LEAST_DEFECTS:
             return 0.0
         gaps = [np.delete(distances(one, self.described), i) for i, one in enumerate(self.described)]
         return _APART * float(np.min(gaps))

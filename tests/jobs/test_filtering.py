@@ -35,7 +35,7 @@ SETTINGS = {
     "synthesize.refinement": "none",
     "synthesize.filter.attempts": 3,
 }
-STRICT = ("synthesize.filter.enabled=true", "synthesize.filter.margin=2.2")
+STRICT = ("synthesize.filter.enabled=true", "synthesize.filter.margin=2.5")
 
 
 class Bench:

@@ -233,8 +233,8 @@ def least(made: Planner) -> float:
 
 def test_a_start_is_no_nearer_to_a_real_defect_than_two_real_ones_are_to_each_other(tmp_path: Path):
     apart, drawn = (patches(tmp_path / str(on) / "made", LOOKS, apart=on) for on in (True, False))
-    as_drawn = [distance(drawn, drawn.plan(index)) for index in range(8)]
-    assert sum(gap < least(drawn) for gap in as_drawn) >= 3
+    as_drawn = [distance(drawn, drawn.plan(index)) for index in range(6)]
+    assert sum(gap < least(drawn) for gap in as_drawn) >= 2
     for index, before in enumerate(as_drawn):
         plan = apart.plan(index)
         gap = distance(apart, plan)
@@ -255,11 +255,12 @@ def test_where_no_looks_and_no_place_are_far_enough_the_farthest_are_taken(tmp_p
         (110, 220),
     ]  # with its own looks an outline is a copy, with the other's one of that
     apart, drawn = (patches(tmp_path / str(on) / "made", looks, apart=on, **settings) for on in (True, False))
-    gaps = [[distance(made, made.plan(index)) for index in range(8)] for made in (apart, drawn)]
+    gaps = [[distance(made, made.plan(index)) for index in range(3)] for made in (apart, drawn)]
     assert max(gaps[0]) < least(apart)
     assert all(far >= near for far, near in zip(*gaps, strict=True))
 
 
-def test_an_only_defect_is_compared_with_none(tmp_path: Path):
-    plans = [patches(tmp_path / str(on) / "made", LOOKS[:1], apart=on).plan(3) for on in (True, False)]
+@pytest.mark.parametrize("count", [1, 2])
+def test_of_one_or_two_defects_nothing_is_near(tmp_path: Path, count):
+    plans = [patches(tmp_path / str(on) / "made", LOOKS[:count], apart=on).plan(3) for on in (True, False)]
     assert np.array_equal(plans[0].pieces[0].example, plans[1].pieces[0].example)
