@@ -186,7 +186,7 @@ class SynthesizeConfig:
     # Share of the rest that start from two real defects, the second in part of the first one's outline.
     mixing: Share = 0.75
     # Where a start is nearer to a real defect than two real ones are to each other, lend it other looks, or
-    # another place, until it is not.
+    # another place, until it is not; of three real defects or more.
     apart: bool = True
     temperature: Amount = (
         0.85  # deviation of the noise a hole starts from; 1 = the paper, less = calmer texture
